@@ -1,0 +1,26 @@
+"""Errors that a user can cause: one line with the rule, the value and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class HardpromptError(Exception):
+    """Something went wrong while running: bad data, a model that cannot load. Exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(HardpromptError):
+    """Something was asked for that does not exist or makes no sense. Exit code 2."""
+
+    exit_code = 2
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that is not there, with the nearest one that is."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"Did you mean '{near[0]}'?" if near else f"There are: {', '.join(names)}."
+    return UsageError(f"no {kind} named '{name}'. {hint}")

@@ -1,0 +1,1 @@
+"""Frozen language models as scorers of prompts; `hardprompt.models.load` loads one."""

@@ -1,0 +1,66 @@
+"""What the rest of the package knows about a model, whatever its family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hardprompt.models.codec import Codec
+from hardprompt.scoring.plan import Group
+from hardprompt.types import FloatArray, IntArray
+
+Labels = tuple[tuple[int, ...], ...]  # token ids of each class' label word
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a report says about a model, and what tells two models apart."""
+
+    name: str
+    family: str
+    parameters: int
+    dtype: str
+    device: str
+    context: int  # most tokens of one row
+    fingerprint: str  # sha256 of the weights' bytes and of the tokenizer
+
+
+class PromptModel(Protocol):
+    """A frozen model that tells the log-probability of label words after a prompt."""
+
+    codec: Codec
+    info: ModelInfo
+
+    @property
+    def embeddings(self) -> FloatArray:
+        """`(V, dim)` what each token id becomes at the model's input, float32."""
+        ...
+
+    def label_log_probs(
+        self,
+        group: Group,
+        labels: Labels,
+        prompts: Sequence[IntArray],
+        members: IntArray | None = None,
+    ) -> FloatArray:
+        """`(n, g, classes)`: log p(label word | row), for n prompts, given slot by slot as
+        `(n, k)` ids. `members` are the g rows of the group to score; None: all."""
+        ...
+
+    def gradient(
+        self,
+        group: Group,
+        labels: Labels,
+        gold: IntArray,
+        points: Sequence[FloatArray],
+        members: IntArray | None = None,
+    ) -> tuple[FloatArray, list[FloatArray]]:
+        """`(n, g, classes)` log-probabilities, and per slot `(n, k, dim)` the gradient of the
+        negative log-likelihood, summed over the g rows: softmax over the classes against
+        `gold`, the right class of each row of the group."""
+        ...
+
+    def next_token_log_probs(self, group: Group, prompts: Sequence[IntArray]) -> FloatArray:
+        """`(n, V)`: log p(next token | row), averaged over the group's rows."""
+        ...

@@ -1,0 +1,200 @@
+"""Loads a model by hub id or local folder: safetensors only, and never code from a repository."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.configuration_utils import PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from hardprompt.errors import HardpromptError, UsageError, unknown
+from hardprompt.models import mini
+from hardprompt.models.base import ModelInfo
+from hardprompt.models.causal import CausalModel
+from hardprompt.models.codec import Codec
+from hardprompt.scoring.batching import CPU_TOKENS, GPU_TOKENS, Batcher
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+MASKED_HEADS = ("ForMaskedLM", "ForPreTraining")
+KNOWN_CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+
+
+def load_model(
+    name: str = "mini",
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    batch_size: int | None = None,
+) -> CausalModel:
+    """A frozen causal language model, ready to score.
+
+    `name` is `mini` (inside the package), a hub id or a folder. `dtype` auto is float32 on a
+    CPU and the checkpoint's own elsewhere; `batch_size` None is as many rows as memory allows.
+    Raises `HardpromptError` with one line for what cannot be loaded.
+    """
+    source = _source(name, revision)
+    place = choose_device(device)
+    wanted = _choose_dtype(dtype, place)
+    config = _read_config(source, name, revision)
+    _check_config(config, name)
+    safe: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **safe)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            source, **safe, use_safetensors=True, dtype=wanted, attn_implementation="sdpa"
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise _explain(name, error) from error
+    codec = Codec(tokenizer)
+    model = model.to(place)
+    info = _info(name, model, tokenizer)
+    tokens = CPU_TOKENS if place.type == "cpu" else GPU_TOKENS
+    return CausalModel(model, codec, info, Batcher(tokens, batch_size))
+
+
+def choose_device(device: str) -> torch.device:
+    """`auto` takes a GPU where there is one."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {device} cannot be used here: {reason}") from error
+    return place
+
+
+def _choose_dtype(dtype: str, place: torch.device) -> torch.dtype | str:
+    if dtype == "auto":
+        return torch.float32 if place.type == "cpu" else "auto"
+    if dtype not in DTYPES:
+        raise unknown("dtype", dtype, ["auto", *DTYPES])
+    return DTYPES[dtype]
+
+
+def _source(name: str, revision: str | None) -> str:
+    """The folder or hub id to read; checks what can be checked without a network."""
+    if name == "mini":
+        return str(mini.verified_folder())
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise HardpromptError(
+                f"'{name}' is no model: the folder has no config.json; "
+                "--model takes a hub id or a folder saved with save_pretrained"
+            )
+        if not list(path.glob("*.safetensors")):
+            raise HardpromptError(
+                f"'{name}' has no safetensors weights, and pickled ones can run code when loaded; "
+                "load it where you trust it and save it with save_pretrained"
+            )
+        return str(path)
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise UsageError(f"no model folder '{name}'")
+    if "/" not in name and len(name) <= 6:  # near misses of the one built-in name
+        close = unknown("model", name, ["mini"])
+        if "Did you mean" in str(close):
+            raise close
+    return name
+
+
+def _read_config(source: str, name: str, revision: str | None) -> dict[str, Any]:
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(
+            source, revision=revision, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise _explain(name, error) from error
+    return dict(config)
+
+
+def _check_config(config: dict[str, Any], name: str) -> None:
+    """Refuses what would run foreign code or is no plain causal model."""
+    if "auto_map" in config:
+        raise HardpromptError(
+            f"'{name}' needs code from its own repository (auto_map in config.json), "
+            "which is never run; use a model that transformers knows"
+        )
+    for key in config:
+        if key.lstrip("_").startswith("attn_implementation"):
+            raise HardpromptError(
+                f"config.json of '{name}' sets {key}, which can fetch foreign code; remove the line"
+            )
+    if "quantization_config" in config:
+        raise HardpromptError(
+            f"'{name}' is quantised, which is not supported yet; take the plain checkpoint"
+        )
+    heads = config.get("architectures") or []
+    if config.get("is_encoder_decoder"):
+        raise HardpromptError(
+            f"'{name}' is an encoder-decoder model; only causal models are supported yet"
+        )
+    if any(head.endswith(MASKED_HEADS) for head in heads) and not any(
+        head.endswith(("ForCausalLM", "LMHeadModel")) for head in heads
+    ):
+        raise HardpromptError(f"'{name}' is a masked model; only causal models are supported yet")
+    if config.get("model_type") not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        raise HardpromptError(
+            f"'{name}' is of type '{config.get('model_type')}', "
+            "which transformers does not know as a causal model"
+        )
+
+
+def _explain(name: str, error: Exception) -> HardpromptError:
+    text = str(error)
+    lower = text.lower()
+    if "gated" in lower or "401" in text or "403" in text:
+        return HardpromptError(
+            f"'{name}' is gated or private; accept its terms on its page, then run 'hf auth login'"
+        )
+    if "safetensors" in lower and "no file named" in lower:
+        return HardpromptError(
+            f"'{name}' has no safetensors weights, and pickled ones can run code when loaded; "
+            "load it where you trust it and save it with save_pretrained"
+        )
+    if "couldn't connect" in lower or "offline" in lower or "cached files" in lower:
+        return HardpromptError(
+            f"'{name}' is not a folder here, not in the cache, and the hub cannot be reached; "
+            "check the name and the network, or give a local folder"
+        )
+    if "not a valid model identifier" in lower or "404" in text:
+        return HardpromptError(f"no model '{name}' on the hub, and no folder of that name here")
+    return HardpromptError(f"cannot load '{name}': {text.strip().splitlines()[0]}")
+
+
+def _info(name: str, model: Any, tokenizer: Any) -> ModelInfo:
+    config = model.config.get_text_config()
+    limits = [getattr(config, key, None) for key in KNOWN_CONTEXTS]
+    limits.append(getattr(tokenizer, "model_max_length", None))
+    known = [int(limit) for limit in limits if limit and limit < 10**7]
+    weight = next(model.parameters())
+    return ModelInfo(
+        name=name,
+        family=str(config.model_type),
+        parameters=sum(p.numel() for p in model.parameters()),
+        dtype=str(weight.dtype).removeprefix("torch."),
+        device=str(weight.device),
+        context=min(known, default=2048),
+        fingerprint=fingerprint(model, tokenizer),
+    )
+
+
+def fingerprint(model: Any, tokenizer: Any) -> str:
+    """sha256 over every weight as loaded and over the tokenizer: one changed bit shows."""
+    digest = hashlib.sha256()
+    for key, weight in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    text = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab()))
+    digest.update(text.encode())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""How candidates times examples become few, full batches."""

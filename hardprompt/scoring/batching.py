@@ -1,0 +1,62 @@
+"""Batches that fit in memory: halve on an out-of-memory error and keep what is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from hardprompt.errors import HardpromptError
+
+Result = TypeVar("Result")
+
+# Tokens of a batch. Larger ones leave the caches of a CPU and gain nothing there.
+CPU_TOKENS, GPU_TOKENS = 2048, 65536
+
+
+class Batcher:
+    """Remembers how many tokens fit, for the whole run."""
+
+    def __init__(self, tokens: int, rows: int | None = None) -> None:
+        self.tokens = tokens
+        self.rows = rows  # None: as many as the tokens allow
+
+    def split(
+        self, n: int, tokens_each: int, run: Callable[[int, int], Result]
+    ) -> Iterator[tuple[int, int, Result]]:
+        """Yields `(low, high, run(low, high))` over `0..n`, in pieces that fit.
+
+        A piece that runs out of memory is halved; what was finished before is kept.
+        """
+        low = 0
+        while low < n:
+            size = max(1, self.tokens // max(1, tokens_each))
+            if self.rows is not None:
+                size = min(size, self.rows)
+            high = min(n, low + size)
+            try:
+                result = run(low, high)
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                self._shrink((high - low) * tokens_each, high - low)
+                continue
+            yield low, high, result
+            low = high
+
+    def _shrink(self, tokens: int, rows: int) -> None:
+        if rows <= 1:
+            raise HardpromptError(
+                f"out of memory with a single row of {tokens} tokens; "
+                "take a smaller model, --dtype bfloat16 or --device cpu"
+            )
+        self.tokens = max(1, tokens // 2)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    # torch.OutOfMemoryError is a RuntimeError; the CPU allocator raises a plain one.
+    text = str(error).lower()
+    return (
+        type(error).__name__ == "OutOfMemoryError"
+        or "out of memory" in text
+        or ("defaultcpuallocator" in text)
+    )

@@ -1,0 +1,128 @@
+"""From texts to rows of token ids, once per run; every later prompt only fills the slots."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.models.base import Labels
+from hardprompt.models.codec import Codec
+from hardprompt.scoring.plan import Row
+from hardprompt.template import Template
+from hardprompt.types import EMPTY, IntArray
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """Turns prompts and texts into what the model reads, and says what prompts look like."""
+
+    codec: Codec
+    template: Template
+
+    def prompt_texts(self, ids: IntArray, slots: Sequence[int]) -> list[str]:
+        """One prompt row -> the text of each slot, as it stands in the template."""
+        texts, at = [], 0
+        for width, spaced in zip(slots, self._spaced(), strict=True):
+            tokens = [int(t) for t in ids[at : at + width] if t != EMPTY]
+            piece = self.codec.piece(tokens) if tokens else ""
+            texts.append(piece.removeprefix(" ") if spaced else piece)
+            at += width
+        return texts
+
+    def _spaced(self) -> list[bool]:
+        """Whether template or tokenizer put the space before each slot."""
+        spaced = list(self.template.spaced())
+        if self.template.starts_with_slot():
+            spaced[0] = self.codec.spaces_start
+        return spaced
+
+    def encode(self, prompts: Sequence[str], texts: Sequence[str]) -> list[list[int]]:
+        """Ids of the whole row before the label, for every text: what is scored and served."""
+        return self.codec.encode_many([self.template.render(prompts, text) for text in texts])
+
+    def label_ids(self, words: Sequence[str], text: str, prompts: Sequence[str]) -> Labels:
+        """Tokens of each label word after a row, encoded together with it."""
+        context = self.template.render(prompts, text)
+        base, *joint = self.codec.encode_many(
+            [context, *(context + self.template.before_label + word for word in words)]
+        )
+        labels = []
+        for word, ids in zip(words, joint, strict=True):
+            if ids[: len(base)] != base or len(ids) == len(base):
+                raise HardpromptError(
+                    f"the label word '{word}' melts into the text before it with this tokenizer; "
+                    "put a space before {label} in the template"
+                )
+            labels.append(tuple(ids[len(base) :]))
+        if len(set(labels)) < len(labels):
+            raise UsageError(f"label words must differ, got {', '.join(words)}")
+        return tuple(labels)
+
+
+def compile_rows(
+    renderer: Renderer, texts: Sequence[str], n_slots: int, probes: tuple[int, int]
+) -> list[Row]:
+    """Rows around the slots, found by writing one of two probe tokens into each slot.
+
+    Encoding whole texts, not their parts, keeps what the tokenizer does at the seams. The two
+    encodings must differ in the slots and nowhere else.
+    """
+    first, second = (renderer.prompt_texts(_row(probe, n_slots), [1] * n_slots) for probe in probes)
+    rows = []
+    for text, a, b in zip(
+        texts, renderer.encode(first, texts), renderer.encode(second, texts), strict=True
+    ):
+        places = [i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y]
+        clean = len(a) == len(b) and len(places) == n_slots
+        if not clean or any((a[i], b[i]) != probes for i in places):
+            raise HardpromptError(
+                f"the template {renderer.template.source!r} leaves no clean place for a token "
+                f"with this tokenizer, as in the text {text[:40]!r}; put a space before {{prompt}}"
+            )
+        ends = [-1, *places, len(a)]
+        segments = [tuple(a[i + 1 : j]) for i, j in itertools.pairwise(ends)]
+        rows.append(Row(tuple(segments)))
+    return rows
+
+
+def _row(token: int, n: int) -> IntArray:
+    return np.full(n, token, dtype=np.int64)
+
+
+def cut_texts(
+    renderer: Renderer, texts: Sequence[str], prompts: Sequence[str], room: int
+) -> tuple[list[str], int]:
+    """Texts shortened at their end, by words, until each row has at most `room` tokens.
+
+    Returns the texts and how many were cut. Raises where prompt and template alone are too long.
+    """
+    lengths = [len(ids) for ids in renderer.encode(prompts, texts)]
+    if not any(length > room for length in lengths):
+        return list(texts), 0
+    alone = len(renderer.encode(prompts, [""])[0])
+    if alone >= room:
+        raise UsageError(
+            f"prompt and template take {alone} tokens of the model's {room}: no room for a text"
+        )
+    result = [
+        text if length <= room else _cut(renderer, text, prompts, room)
+        for text, length in zip(texts, lengths, strict=True)
+    ]
+    return result, sum(length > room for length in lengths)
+
+
+def _cut(renderer: Renderer, text: str, prompts: Sequence[str], room: int) -> str:
+    low, high = 0, len(text)  # characters kept; the longest beginning that fits
+    while low < high:
+        middle = (low + high + 1) // 2
+        if len(renderer.encode(prompts, [text[:middle].rstrip()])[0]) <= room:
+            low = middle
+        else:
+            high = middle - 1
+    whole = text[:low]
+    # Not in the middle of a word, unless the text is one long word.
+    return whole.rsplit(None, 1)[0] if low < len(text) and " " in whole else whole.rstrip()

@@ -1,0 +1,75 @@
+"""What a search minimises: one number from the class log-probabilities of many examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hardprompt.errors import unknown
+from hardprompt.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class Loss:
+    """`total(log_probs, gold, n)` over the examples seen so far, out of n.
+
+    `log_probs` is `(rows, seen, classes)`, normalised over the classes. Where `bounded`, the
+    total of a part never exceeds that of the whole, so that a row may be dropped early.
+    """
+
+    name: str
+    total: Callable[[FloatArray, IntArray, int], FloatArray]
+    bounded: bool
+
+
+def normalise(scores: FloatArray) -> FloatArray:
+    """Label log-probabilities -> log-probabilities of the classes, along the last axis."""
+    peak = scores.max(axis=-1, keepdims=True)
+    result: FloatArray = scores - peak - np.log(np.exp(scores - peak).sum(axis=-1, keepdims=True))
+    return result
+
+
+def _gold(log_probs: FloatArray, gold: IntArray) -> FloatArray:
+    picked: FloatArray = np.take_along_axis(log_probs, gold[None, :, None], axis=2)[..., 0]
+    return picked
+
+
+def _nll(log_probs: FloatArray, gold: IntArray, n: int) -> FloatArray:
+    total: FloatArray = -_gold(log_probs, gold).sum(axis=1) / n
+    return total
+
+
+def _accuracy(log_probs: FloatArray, gold: IntArray, n: int) -> FloatArray:
+    # Ties of whole errors are broken by the likelihood; monotone in both sums.
+    errors = (log_probs.argmax(axis=2) != gold).sum(axis=1)
+    nll = _nll(log_probs, gold, n)
+    total: FloatArray = (errors + nll / (1 + nll)) / n
+    return total
+
+
+def _margin(log_probs: FloatArray, gold: IntArray, n: int) -> FloatArray:
+    others = log_probs.copy()
+    np.put_along_axis(
+        others, np.broadcast_to(gold[None, :, None], (*log_probs.shape[:2], 1)), -np.inf, axis=2
+    )
+    total: FloatArray = -(_gold(log_probs, gold) - others.max(axis=2)).sum(axis=1) / n
+    return total
+
+
+LOSSES = {
+    loss.name: loss
+    for loss in (
+        Loss("nll", _nll, bounded=True),  # mean negative log-likelihood of the right class
+        Loss("accuracy", _accuracy, bounded=True),  # share of errors, ties by likelihood
+        Loss("margin", _margin, bounded=False),  # mean lead of the right class, negated
+    )
+}
+
+
+def loss_named(name: str) -> Loss:
+    """Raises `UsageError` with the nearest name."""
+    if name not in LOSSES:
+        raise unknown("objective", name, LOSSES)
+    return LOSSES[name]

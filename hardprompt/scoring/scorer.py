@@ -1,0 +1,116 @@
+"""Class log-probabilities of prompts on a fixed list of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from hardprompt.models.base import Labels, PromptModel
+from hardprompt.scoring.compile import Renderer, compile_rows
+from hardprompt.scoring.losses import normalise
+from hardprompt.scoring.plan import Group, Row, group_rows
+from hardprompt.types import EMPTY, BoolArray, FloatArray, IntArray
+
+
+class Scorer:
+    """Two ways to the same numbers: by token ids (fast, for the search), by text (the truth)."""
+
+    def __init__(
+        self,
+        model: PromptModel,
+        renderer: Renderer,
+        texts: Sequence[str],
+        labels: Labels,
+        slots: tuple[int, ...],
+        probes: tuple[int, int],
+    ) -> None:
+        self.model, self.renderer, self.labels, self.slots = model, renderer, labels, slots
+        self.texts = list(texts)
+        self._probes = probes
+        self._sample = min(self.texts, key=len)
+
+    def by_text(self, prompts: Sequence[str]) -> FloatArray:
+        """`(N, classes)` for one prompt given as the text of each slot; any text will do."""
+        rows = [Row((tuple(ids),)) for ids in self.renderer.encode(prompts, self.texts)]
+        out = np.empty((len(rows), len(self.labels)))
+        for group in group_rows(rows, range(len(rows))):
+            out[group.examples] = self.model.label_log_probs(group, self.labels, [])[0]
+        return normalise(out)
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        return compile_rows(self.renderer, self.texts, len(self.slots), self._probes)
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """All examples, in groups that share a batch."""
+        return group_rows(self.rows, range(len(self.rows)))
+
+    def within(self, examples: IntArray | None) -> list[tuple[Group, IntArray | None]]:
+        """Groups and their members among these examples; the constant beginnings are shared."""
+        if examples is None:
+            return [(group, None) for group in self.groups]
+        wanted = np.zeros(len(self.rows), dtype=bool)
+        wanted[examples] = True
+        found = [(group, np.flatnonzero(wanted[group.examples])) for group in self.groups]
+        return [(group, members) for group, members in found if len(members)]
+
+    def by_ids(
+        self, ids: IntArray, parts: Sequence[tuple[Group, IntArray | None]], out: FloatArray
+    ) -> None:
+        """Fills `out[row, example]`, `(n, N, classes)`, for canonical rows `(n, length)`."""
+        for numbers, prompts in self.shapes(ids):
+            if any(not prompt.shape[1] for prompt in prompts):
+                self._by_text_into(ids, numbers, parts, out)
+                continue
+            for group, members in parts:
+                scores = self.model.label_log_probs(group, self.labels, prompts, members)
+                examples = group.examples if members is None else group.examples[members]
+                out[numbers[:, None], examples] = normalise(scores)
+
+    def _by_text_into(
+        self,
+        ids: IntArray,
+        numbers: IntArray,
+        parts: Sequence[tuple[Group, IntArray | None]],
+        out: FloatArray,
+    ) -> None:
+        # An empty slot takes its space along, so the constant parts do not hold.
+        for number in numbers:
+            scores = self.by_text(self.renderer.prompt_texts(ids[number], self.slots))
+            for group, members in parts:
+                examples = group.examples if members is None else group.examples[members]
+                out[number, examples] = scores[examples]
+
+    def shapes(self, ids: IntArray) -> Iterator[tuple[IntArray, list[IntArray]]]:
+        """Row numbers of equal slot lengths, with their tokens slot by slot, EMPTY left out."""
+        ends = np.cumsum(self.slots)
+        starts = ends - np.array(self.slots)
+        bounds = list(zip(starts, ends, strict=True))
+        lengths = np.stack([(ids[:, a:b] != EMPTY).sum(1) for a, b in bounds], axis=1)
+        for shape in np.unique(lengths, axis=0):
+            numbers = np.flatnonzero((lengths == shape).all(axis=1))
+            prompts = [ids[numbers, a : a + k] for (a, _), k in zip(bounds, shape, strict=True)]
+            yield numbers, prompts
+
+    def survives(self, ids: IntArray) -> BoolArray:
+        """`(n,)` whether each prompt, written out in the template, is read as these tokens."""
+        texts = [self.renderer.prompt_texts(row, self.slots) for row in ids]
+        contexts = [self.renderer.template.render(prompts, self._sample) for prompts in texts]
+        encoded = self.renderer.codec.encode_many(contexts)
+        segments = self.rows[self.texts.index(self._sample)].segments
+        alive = [
+            not all(prompts) or got == self._joined(row, segments)
+            for row, prompts, got in zip(ids, texts, encoded, strict=True)
+        ]
+        return np.array(alive, dtype=bool)
+
+    def _joined(self, row: IntArray, segments: Sequence[Sequence[int]]) -> list[int]:
+        joined, at = list(segments[0]), 0
+        for width, segment in zip(self.slots, segments[1:], strict=True):
+            joined += [int(t) for t in row[at : at + width] if t != EMPTY]
+            joined += segment
+            at += width
+        return joined

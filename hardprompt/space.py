@@ -1,0 +1,124 @@
+"""All that a strategy may know about a search: no model, no text, no labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hardprompt.types import EMPTY, Batch, BoolArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Prompts of `min_length` to `length` tokens out of `tokens`, in one or more slots."""
+
+    tokens: IntArray  # (v,) allowed ids, ascending
+    slots: tuple[int, ...]  # most tokens of each free slot
+    embeddings: FloatArray  # (V, dim) the model's input embeddings
+    n_examples: int
+    min_length: int | None = None  # fewest tokens in all; None: exactly `length`
+    seeds: IntArray | None = None  # (m, length) prompts to begin with; may hold other ids
+    gradient_price: float = 3.0  # rows that one row with its gradient costs
+    budget: float = float("inf")  # rows that may be measured in all
+
+    @property
+    def length(self) -> int:
+        """Most tokens of a prompt, over all slots."""
+        return sum(self.slots)
+
+    @property
+    def shortest(self) -> int:
+        return self.length if self.min_length is None else self.min_length
+
+    @property
+    def size(self) -> float:
+        """How many prompts there are, counting lengths in one slot."""
+        v = float(len(self.tokens))
+        return sum(v**n for n in range(self.shortest, self.length + 1))
+
+    @cached_property
+    def _table(self) -> FloatArray:
+        return np.ascontiguousarray(self.embeddings[self.tokens], dtype=np.float32)
+
+    @cached_property
+    def _directions(self) -> FloatArray:
+        norm = np.linalg.norm(self._table, axis=1, keepdims=True)
+        directions: FloatArray = self._table / np.maximum(norm, 1e-12)
+        return directions
+
+    def canonical(self, ids: IntArray) -> IntArray:
+        """`(n, k)` -> `(n, length)`: one spelling a prompt, EMPTY to the right of each slot."""
+        out = np.full((len(ids), self.length), EMPTY, dtype=np.int64)
+        at = 0
+        for width in self.slots:
+            part = ids[:, at : at + width]
+            order = np.argsort(part == EMPTY, axis=1, kind="stable")
+            out[:, at : at + part.shape[1]] = np.take_along_axis(part, order, axis=1)
+            at += width
+        return out
+
+    def slope(self, gradient: FloatArray) -> FloatArray:
+        """`(k, dim)` -> `(k, v)`: first-order change of the loss, up to a constant per position.
+
+        HotFlip (Ebrahimi et al., 2018, eq. 10): the inner product of gradient and embedding.
+        """
+        slope: FloatArray = gradient @ self._table.T
+        return slope
+
+    def nearest(self, points: FloatArray, k: int = 1) -> IntArray:
+        """`(..., dim)` -> `(..., k)`: allowed ids by cosine, nearest first (PEZ, algorithm 1)."""
+        norm = np.linalg.norm(points, axis=-1, keepdims=True)
+        cosine = (points / np.maximum(norm, 1e-12)) @ self._directions.T
+        return self.tokens[np.argsort(-cosine, axis=-1, kind="stable")[..., :k]]
+
+    def random(self, rng: np.random.Generator, n: int) -> IntArray:
+        """`(n, length)` prompts drawn token by token, of every allowed length alike."""
+        ids = rng.choice(self.tokens, size=(n, self.length))
+        if self.shortest < self.length:
+            lengths = rng.integers(self.shortest, self.length + 1, size=n)
+            ids = self._shorten(rng, ids, lengths)
+        return self.canonical(ids)
+
+    def starts(self, rng: np.random.Generator, n: int) -> IntArray:
+        """`(n, length)` first prompts: the seeds, holes filled, then random ones."""
+        random = self.random(rng, n)
+        if self.seeds is None or not len(self.seeds):
+            return random
+        return np.concatenate([self.complete(rng, self.seeds), random])[:n]
+
+    def complete(self, rng: np.random.Generator, ids: IntArray) -> IntArray:
+        """Fills EMPTY with random tokens, to the left inside a slot, until long enough.
+
+        The given words stay where they bear most: at the end of their slot.
+        """
+        out = self.canonical(ids)
+        for row in out:
+            for low, high in self._bounds():
+                missing = int(self.shortest - (row != EMPTY).sum())
+                holes = int((row[low:high] == EMPTY).sum())
+                fill = min(max(missing, 0), holes)
+                if fill:
+                    words = row[low:high][row[low:high] != EMPTY]
+                    new = np.concatenate([rng.choice(self.tokens, size=fill), words])
+                    row[low : low + len(new)] = new
+        return out
+
+    def lengths_allowed(self, ids: IntArray) -> BoolArray:
+        """`(n,)` whether each prompt is long enough."""
+        long_enough: BoolArray = (ids != EMPTY).sum(axis=1) >= self.shortest
+        return long_enough
+
+    def price(self, batch: Batch) -> float:
+        """Rows that one row of this batch costs: the one place that knows it."""
+        share = 1.0 if batch.examples is None else len(batch.examples) / self.n_examples
+        return share * (self.gradient_price if batch.wants_gradient else 1.0)
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        ends = np.cumsum(self.slots)
+        return [(int(end - width), int(end)) for end, width in zip(ends, self.slots, strict=True)]
+
+    def _shorten(self, rng: np.random.Generator, ids: IntArray, lengths: IntArray) -> IntArray:
+        ranks = rng.random(ids.shape).argsort(axis=1).argsort(axis=1)
+        return np.where(ranks < lengths[:, None], ids, EMPTY)

@@ -1,0 +1,52 @@
+"""What every search strategy is: a generator that asks for batches and is told their losses."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from typing import ClassVar
+
+import numpy as np
+
+from hardprompt.space import SearchSpace
+from hardprompt.types import Batch, Feedback
+
+Script = Generator[Batch, Feedback, None]
+
+
+class Strategy(ABC):
+    """Subclasses are dataclasses (`kw_only=True`) whose fields are the hyperparameters.
+
+    `search` holds the algorithm: `told = yield Batch(...)`. It reads `self.space` and draws
+    only from `self.rng`; to return is to be exhausted. Ask and tell stay the public protocol,
+    so that an outside strategy may write `start`, `ask` and `tell` itself.
+    """
+
+    name: ClassVar[str]
+    space: SearchSpace
+    rng: np.random.Generator
+
+    @abstractmethod
+    def search(self) -> Script: ...
+
+    def start(self, space: SearchSpace, rng: np.random.Generator) -> None:
+        """Begins a search; asked once, before the first `ask`."""
+        self.space, self.rng = space, rng
+        self._script: Script | None = self.search()
+        self._told: Feedback | None = None
+
+    def ask(self) -> Batch:
+        """The next batch to measure; `Batch()` once nothing is left."""
+        if self._script is None:
+            return Batch()
+        try:
+            if self._told is None:
+                return next(self._script)
+            return self._script.send(self._told)
+        except StopIteration:
+            self._script = None
+            return Batch()
+
+    def tell(self, batch: Batch, feedback: Feedback) -> None:
+        """Hands over what was measured for the batch asked last."""
+        self._told = feedback
