@@ -149,6 +149,10 @@ class Objective:
         for numbers, prompts in self.scorer.shapes(ids):
             slot = _open_slot(prompts, self.space.slots)
             group = self._heads(slot)
+            if not sum(part.shape[1] for part in (*group.segments, *prompts)):
+                # Nothing stands before the first token of a model without a beginning.
+                best[numbers], values[numbers] = self.space.tokens[:m], np.nan
+                continue
             found = self.scorer.model.next_token_log_probs(group, prompts[: slot + 1])
             allowed = found[:, self.space.tokens]
             order = np.argsort(-allowed, axis=1, kind="stable")[:, :m]

@@ -50,3 +50,17 @@ class Strategy(ABC):
     def tell(self, batch: Batch, feedback: Feedback) -> None:
         """Hands over what was measured for the batch asked last."""
         self._told = feedback
+
+
+def at_least(low: float, **fields: float) -> None:
+    """Checks hyperparameters; raises `ValueError` with the rule and the value."""
+    for field, value in fields.items():
+        if not value >= low:
+            raise ValueError(f"{field} must be {low:g} or more, got {value:g}")
+
+
+def one_of(known: tuple[str, ...], **fields: str) -> None:
+    """Checks hyperparameters that are names."""
+    for field, value in fields.items():
+        if value not in known:
+            raise ValueError(f"{field} must be one of {', '.join(known)}, got '{value}'")

@@ -1,0 +1,71 @@
+"""Confidence intervals of figures and of gains, from the rows that they were measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import sqrt
+
+import numpy as np
+
+from hardprompt.metrics.classification import Metric
+from hardprompt.types import FloatArray, IntArray
+
+RESAMPLES, CHUNK, SEED = 2000, 200, 20240607
+Z = 1.959964  # two-sided 95%
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """95% interval of a share (Wilson, 1927): honest for few rows and near 0 or 1."""
+    share, z2 = hits / n, Z * Z
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z / (1 + z2 / n) * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def interval(
+    metric: Metric, gold: IntArray, predicted: IntArray, n_classes: int
+) -> tuple[float, float]:
+    """95% interval of a figure: Wilson's for accuracy, else a percentile bootstrap of rows."""
+    if metric.name == "accuracy":
+        return wilson(int((gold == predicted).sum()), len(gold))
+    return _percentiles(_resampled(metric, gold, [predicted], n_classes)[0])
+
+
+def standard_error(metric: Metric, gold: IntArray, predicted: IntArray, n_classes: int) -> float:
+    """Standard deviation of the figure over bootstrap samples of the rows."""
+    return float(_resampled(metric, gold, [predicted], n_classes)[0].std())
+
+
+def paired_gain(
+    metric: Metric, gold: IntArray, better: IntArray, worse: IntArray, n_classes: int
+) -> tuple[float, float, float]:
+    """Difference of two figures on the same rows, with its 95% interval.
+
+    Paired percentile bootstrap (Efron & Tibshirani, 1993, chapter 13): rows are drawn together
+    with both predictions, so that what makes a row hard cancels.
+    """
+    gain = float(metric.score(gold, better, n_classes) - metric.score(gold, worse, n_classes))
+    first, second = _resampled(metric, gold, [better, worse], n_classes)
+    low, high = _percentiles(first - second)
+    return gain, low, high
+
+
+def _resampled(
+    metric: Metric, gold: IntArray, predictions: list[IntArray], n_classes: int
+) -> list[FloatArray]:
+    values: list[list[FloatArray]] = [[] for _ in predictions]
+    for rows in _draws(len(gold)):
+        for found, predicted in zip(values, predictions, strict=True):
+            found.append(metric.score(gold[rows], predicted[rows], n_classes))
+    return [np.concatenate(found) for found in values]
+
+
+def _draws(n: int) -> Iterator[IntArray]:
+    rng = np.random.default_rng(SEED)
+    for _ in range(RESAMPLES // CHUNK):
+        yield rng.integers(n, size=(CHUNK, n))
+
+
+def _percentiles(values: FloatArray) -> tuple[float, float]:
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,123 @@
+"""What a task is, and the checks of its TOML file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hardprompt.errors import HardpromptError, unknown
+from hardprompt.template import Template
+
+DEFAULT_TEMPLATES = {"prefix": "{prompt} {text} {label}", "suffix": "{text} {prompt} {label}"}
+TABLES = {
+    "task": {"name", "version", "licence", "description", "labels", "default_template"},
+    "label_words": None,  # one key a label
+    "templates": None,  # one key a template
+    "manual": None,  # one key a template
+    "data": {"train", "dev", "test"},
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    text: str
+    label: int  # index into the task's labels
+
+
+@dataclass(frozen=True)
+class Label:
+    name: str
+    word: str  # what the model is to write
+
+
+@dataclass(frozen=True)
+class Task:
+    """A classification task; `search` is what strategies see, `dev` ranks, `test` reports."""
+
+    name: str
+    labels: tuple[Label, ...]
+    templates: Mapping[str, str]
+    default_template: str
+    manual: Mapping[str, tuple[str, ...]]  # template name -> prompts that people would write
+    search: tuple[Example, ...]
+    dev: tuple[Example, ...]
+    test: tuple[Example, ...]
+    version: str = ""
+    licence: str = ""
+    description: str = ""
+    source: str = ""
+    notes: tuple[str, ...] = ()  # what a user should know about how the task was read
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return tuple(label.word for label in self.labels)
+
+    def counts(self, split: Iterable[Example]) -> list[int]:
+        """Rows of each class."""
+        labels = [example.label for example in split]
+        return [labels.count(c) for c in range(len(self.labels))]
+
+    def fingerprint(self) -> str:
+        """sha256 over all that a score depends on."""
+        content = asdict(self)
+        for key in ("notes", "source", "description", "licence"):
+            content.pop(key)
+        text = json.dumps(content, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_tables(tables: Mapping[str, Any], file: str) -> None:
+    """Refuses keys that a task file does not know, naming file and key."""
+    for name, table in tables.items():
+        if name not in TABLES:
+            raise HardpromptError(f"{file}: {unknown('table', name, TABLES)}")
+        known = TABLES[name]
+        if not isinstance(table, dict):
+            raise HardpromptError(f"{file}: [{name}] must be a table")
+        for key in table:
+            if known is not None and key not in known:
+                raise HardpromptError(f"{file}: {unknown(f'key in [{name}]', key, known)}")
+
+
+def check_texts(table: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
+    """TOML has types: `no = true` is no word. Every value must be a non-empty string."""
+    for key in keys:
+        value = table.get(key)
+        if not isinstance(value, str) or not value.strip():
+            raise HardpromptError(f"{where}: '{key}' must be a text in quotes, got {value!r}")
+
+
+def check_templates(templates: Mapping[str, str], where: str) -> None:
+    for name, source in templates.items():
+        try:
+            Template.parse(source)
+        except HardpromptError as error:
+            raise HardpromptError(f"{where}: template '{name}': {error}") from error
+
+
+def plain_word(name: str) -> str:
+    """A label's own name as a word: lower case, `_`, `-` and `/` become spaces."""
+    return " ".join(name.lower().replace("_", " ").replace("-", " ").replace("/", " ").split())
+
+
+def generic_prompts(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Prompts that anybody would try first, for tasks that bring none."""
+    listed = list(words)
+    choice = " or ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
+    return {
+        "prefix": (
+            f"Is this {choice}?",
+            f"Classify the text as {choice}:",
+            "What is the label of this text?",
+            "Label:",
+        ),
+        "suffix": (
+            "It is",
+            "The label is",
+            f"Is this {choice}? It is",
+            "Answer:",
+        ),
+    }
