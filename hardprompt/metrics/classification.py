@@ -13,7 +13,7 @@ from hardprompt.types import FloatArray, IntArray
 
 @dataclass(frozen=True)
 class Metric:
-    """`score(gold, predicted, n_classes)`: `(..., n)` class numbers -> `(...)`; higher is better."""
+    """`score(gold, predicted, n_classes)`: `(..., n)` classes -> `(...)`; higher is better."""
 
     name: str
     score: Callable[[IntArray, IntArray, int], FloatArray]
@@ -36,7 +36,7 @@ def _accuracy(gold: IntArray, predicted: IntArray, n_classes: int) -> FloatArray
 
 
 def _f1(counts: IntArray) -> FloatArray:
-    """`(..., classes)`; a class that is neither there nor predicted scores 0, as in scikit-learn."""
+    """`(..., classes)`; a class neither there nor predicted scores 0, as in scikit-learn."""
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     total = counts.sum(axis=-1) + counts.sum(axis=-2)
     return np.where(total > 0, 2 * hits / np.maximum(total, 1), 0.0)

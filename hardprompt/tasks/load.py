@@ -157,7 +157,7 @@ def _from_folder(folder: Path) -> Task:
     labels = tuple(Label(name, plain_word(name)) for name in names)
     words = ", ".join(label.word for label in labels)
     notes.insert(0, f"no task file: the labels' own names are the label words ({words}), {order}")
-    splits = {
+    splits: dict[str, Any] = {
         _field(split): data.examples(contents[split], path, names) for split, path in paths.items()
     }
     return Task(
