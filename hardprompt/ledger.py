@@ -159,7 +159,7 @@ class Ledger:
 
 def pack(arrays: Arrays) -> bytes:
     """Arrays as bytes: a checksum, the length of a JSON description, that, and the raw data."""
-    data = [np.ascontiguousarray(array) for array in arrays.values()]
+    data = [np.asarray(array) for array in arrays.values()]
     shapes = [
         [name, array.dtype.str, list(array.shape)] for name, array in zip(arrays, data, strict=True)
     ]

@@ -21,9 +21,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mini_data import Labelled, Mixture, Plain, evaluation_ngrams, plain_documents, train_tokenizer
+from mini_data import (
+    END,
+    Labelled,
+    Mixture,
+    Plain,
+    evaluation_ngrams,
+    plain_documents,
+    train_tokenizer,
+)
 from safetensors.torch import save_file
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, processors
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -189,12 +197,16 @@ def export(trainer: Trainer, folder: Path) -> None:
     config = model.config.to_dict() | {"dtype": "float16", "architectures": ["LlamaForCausalLM"]}
     LlamaConfig(**config).save_pretrained(folder)
     tokenizer = Tokenizer.from_file(str(trainer.args.out / "tokenizer.json"))
-    end = "<|endoftext|>"
+    # Every row of the training began with this token, so every text must.
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{END} $A", pair=f"{END} $A $B", special_tokens=[(END, 0)]
+    )
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        bos_token=end,
-        eos_token=end,
-        pad_token=end,
+        bos_token=END,
+        eos_token=END,
+        pad_token=END,
+        model_max_length=model.config.max_position_embeddings,
         add_prefix_space=True,
         clean_up_tokenization_spaces=False,
     ).save_pretrained(folder)

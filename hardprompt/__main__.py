@@ -1,0 +1,35 @@
+"""`python -m hardprompt` and the console script: errors as one line, with their exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from hardprompt.cli import main as group
+from hardprompt.errors import HardpromptError
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Runs the command line and exits: 0, 1 for a failure, 2 for misuse, 130 when interrupted."""
+    try:
+        code = group.main(prog_name="hardprompt", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except HardpromptError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe has gone; nothing is left to say
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

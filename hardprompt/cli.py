@@ -1,0 +1,333 @@
+"""The command line: parse, call one library function, render. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hardprompt import __version__, runs
+from hardprompt.config import RunConfig
+from hardprompt.errors import UsageError
+
+if TYPE_CHECKING:
+    from hardprompt.search import Search
+    from hardprompt.session import Session
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+INTERRUPTED = 130
+
+
+@click.group(context_settings={**CONTEXT, "auto_envvar_prefix": "HARDPROMPT"})
+@click.version_option(__version__, prog_name="hardprompt")
+def main() -> None:
+    """Find the words that make a frozen language model solve a task.
+
+    \b
+    hardprompt search --task sentiment --len 5
+    """
+
+
+def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[Any, ...]:
+    """`--set width=16` -> ("width", 16); values are JSON, or else words."""
+    found = []
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"it is written name=value, got '{value}'")
+        try:
+            found.append((key, json.loads(text)))
+        except json.JSONDecodeError:
+            found.append((key, text))
+    return tuple(found)
+
+
+def _rows(_: click.Context, __: click.Parameter, value: str) -> int | None:
+    if value == "all":
+        return None
+    if not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f"a number of rows, 1 or more, or 'all', got '{value}'")
+    return int(value)
+
+
+def _batch(_: click.Context, __: click.Parameter, value: str) -> int | None:
+    if value == "auto":
+        return None
+    if not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f"a number of rows, 1 or more, or 'auto', got '{value}'")
+    return int(value)
+
+
+ROOT = click.option(
+    "--output-dir", type=click.Path(path_type=Path), default=runs.DEFAULT_ROOT, show_default=True,
+    help="Where run folders are.",
+)  # fmt: skip
+
+
+@main.command()
+@click.option(
+    "--task",
+    default="sentiment",
+    show_default=True,
+    help="A built-in task, a task file, or a folder with train, dev and test.jsonl.",
+)
+@click.option(
+    "--model",
+    default="mini",
+    show_default=True,
+    help="mini (embedded), a hub id, or a local folder.",
+)
+@click.option("--revision", help="Revision of a model on the hub.")
+@click.option(
+    "--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option(
+    "--batch-size",
+    "--batch_size",
+    default="auto",
+    show_default=True,
+    callback=_batch,
+    help="Rows of a batch.",
+)
+@click.option("--template", help='A name of the task\'s, or e.g. "{prompt} {text} {label}".')
+@click.option("--len", "length", type=int, help="Free tokens of the prompt.")
+@click.option("--min-len", "min_length", type=int, help="Allow shorter prompts, down to this.")
+@click.option("--strategy", default="auto", show_default=True, help="See: hardprompt ls strategies")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=_setting,
+    metavar="NAME=VALUE",
+    help="A hyperparameter of the strategy; repeat for more.",
+)
+@click.option(
+    "--vocab",
+    "vocabulary",
+    default="words",
+    show_default=True,
+    help="words, ascii, all, or a file with one word a line.",
+)
+@click.option("--vocab-top", "vocabulary_top", type=int, help="Only the N most frequent tokens.")
+@click.option("--ban", type=click.Path(), help="A file with words to leave out, one a line.")
+@click.option("--allow-label-words", is_flag=True, help="Let prompts hold the label words.")
+@click.option("--objective", default="nll", show_default=True, help="nll, accuracy or margin.")
+@click.option("--metric", default="accuracy", show_default=True, help="accuracy, macro-f1 or mcc.")
+@click.option("--budget", type=float, help="Prompts to measure; by default by the model's size.")
+@click.option("--time", "time_limit", type=float, help="Seconds that the command may take.")
+@click.option("--patience", type=float, help="End after so many prompts without a better one.")
+@click.option(
+    "--search-rows",
+    default="128",
+    show_default=True,
+    callback=_rows,
+    help="Training rows to search on, or 'all'.",
+)
+@click.option(
+    "--start",
+    multiple=True,
+    default=("manual",),
+    show_default=True,
+    help="manual, random, or any text; repeat for more.",
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--no-drop", is_flag=True, help="Measure every prompt to the end.")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    default=None,
+    metavar="[RUN]",
+    help="Go on with a run (the latest by default); its own options win.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--top", type=int, default=10, show_default=True, help="Prompts to print.")
+@click.option("--json", "as_json", is_flag=True, help="Print results as one JSON object.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the best prompt.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+@ROOT
+def search(**options: Any) -> None:
+    """Search the best prompt for a task.
+
+    \b
+    hardprompt search --task sentiment --len 5
+    """
+    _quieten(options["verbose"])
+    show = {key: options.pop(key) for key in ("as_json", "quiet", "verbose", "top")}
+    if show["as_json"] and show["quiet"]:
+        raise UsageError("--json and --quiet exclude each other")
+    root, resume, dry = (options.pop(key) for key in ("output_dir", "resume", "dry_run"))
+    if resume is not None:
+        folder = runs.find(resume or None, root)
+        config = runs.read_config(folder)
+    else:
+        folder, config = None, _config(options)
+    _search(config, root, folder, dry, show)
+
+
+def _config(options: dict[str, Any]) -> RunConfig:
+    options["time"] = options.pop("time_limit")
+    options["dropping"] = not options.pop("no_drop")
+    if options["length"] is None and not _fixes_length(options["template"]):
+        options["length"] = 5
+    return RunConfig(**options)
+
+
+def _fixes_length(template: str | None) -> bool:
+    return template is not None and "{prompt:" in template
+
+
+def _search(
+    config: RunConfig, root: Path, folder: Path | None, dry: bool, show: dict[str, Any]
+) -> None:
+    import time
+
+    began = time.monotonic()
+    _say("loading the model ...", show)
+    from hardprompt.report.header import header
+    from hardprompt.search import Search
+    from hardprompt.session import Session
+
+    session = Session.prepare(config)
+    seconds = session.estimate()
+    _say(header(session, session.example(), seconds) + "\n", show)
+    if dry:
+        return
+    resumed = folder is not None
+    if folder is None:
+        folder = runs.create(root, config)
+    work = Search(session, folder, began=began)
+    results = _run(work, session, resumed, show)
+    _print_results(results, show)
+
+
+def _run(work: Search, session: Session, resumed: bool, show: dict[str, Any]) -> dict[str, Any]:
+    """Runs with a progress bar; the first Ctrl-C stops after the batch in flight."""
+    from tqdm import tqdm
+
+    from hardprompt.report.search import stopped_report
+    from hardprompt.report.text import quoted
+
+    interrupted = []
+
+    def interrupt(number: int, frame: object) -> None:
+        interrupted.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        work.stop()
+
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+    with tqdm(
+        total=session.budget, unit=" prompts", file=sys.stderr, leave=False,
+        disable=_silent(show) or not sys.stderr.isatty(),
+        bar_format="{desc} {percentage:3.0f}%|{bar:20}| {elapsed}<{remaining} {postfix}",
+    ) as bar:  # fmt: skip
+
+        def piece(progress: Any) -> None:
+            bar.n = min(progress.spent, progress.budget)
+            if progress.ids is not None:
+                bar.set_postfix_str(f"{progress.loss:.3f} {quoted(work.show(progress.ids))}", False)
+            bar.refresh()
+
+        def phase(name: str) -> None:
+            bar.set_description_str(name, refresh=True)
+            if interrupted:
+                raise KeyboardInterrupt
+
+        work.on_piece, work.on_phase = piece, phase
+        try:
+            return work.run(resume=resumed)
+        except KeyboardInterrupt:
+            bar.close()
+            click.echo(stopped_report(work.so_far(show["top"]), str(work.folder)))
+            sys.exit(128 + (interrupted[0] if interrupted else signal.SIGINT))
+
+
+def _print_results(results: dict[str, Any], show: dict[str, Any]) -> None:
+    from hardprompt.report.search import search_report
+
+    if show["as_json"]:
+        click.echo(json.dumps(results, ensure_ascii=False, indent=1))
+    elif show["quiet"]:
+        click.echo(results["best"][0]["text"])
+    else:
+        click.echo(search_report(results, show["top"]))
+
+
+def _say(text: str, show: dict[str, Any]) -> None:
+    if not _silent(show):
+        click.echo(text, err=True)
+
+
+def _silent(show: dict[str, Any]) -> bool:
+    return bool(show["quiet"] or (show["as_json"] and not show["verbose"]))
+
+
+def _quieten(verbose: bool) -> None:
+    """Keeps the libraries' own bars and warnings off the terminal."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if not verbose:
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("TQDM_MININTERVAL", "0.5")
+        logging.getLogger("transformers").setLevel(logging.ERROR)
+
+
+@main.command()
+@click.argument("run", required=False)
+@click.option("--top", type=int, default=10, show_default=True, help="Prompts to print.")
+@click.option(
+    "--probe", is_flag=True, help="Measure what each word of every listed prompt is worth."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the stored results as JSON.")
+@ROOT
+def inspect(run: str | None, top: int, probe: bool, as_json: bool, output_dir: Path) -> None:
+    """Look closely at a run: the latest, or one by name or folder.
+
+    \b
+    hardprompt inspect --top 5
+    """
+    from hardprompt.report.inspect import inspect_report, probe_report
+
+    folder = runs.find(run, output_dir)
+    results = runs.read_results(folder)
+    if as_json:
+        click.echo(json.dumps(results, ensure_ascii=False, indent=1))
+        return
+    click.echo(inspect_report(results, top))
+    if probe:
+        _quieten(verbose=False)
+        from hardprompt.probe import probe_run
+
+        click.echo("\n" + probe_report(probe_run(folder, results, top)))
+
+
+@main.command("ls")
+@click.argument("what", type=click.Choice(["tasks", "strategies", "models", "runs"]))
+@ROOT
+def list_things(what: str, output_dir: Path) -> None:
+    """List what there is: tasks, strategies, models or runs.
+
+    \b
+    hardprompt ls strategies
+    """
+    from hardprompt.report import listing
+
+    if what == "tasks":
+        from hardprompt.tasks import load_task, task_names
+
+        click.echo(listing.tasks([load_task(name, dev_rows=None) for name in task_names()]))
+    elif what == "strategies":
+        click.echo(listing.strategies())
+    elif what == "models":
+        click.echo(listing.models())
+    else:
+        click.echo(listing.runs_table(runs.listed(output_dir)))

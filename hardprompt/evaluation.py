@@ -1,0 +1,98 @@
+"""Prompts measured as text on any split; every measurement is kept in the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hardprompt.ledger import Ledger
+from hardprompt.metrics import Metric
+from hardprompt.scoring.losses import Loss
+from hardprompt.session import Session
+from hardprompt.types import FloatArray, IntArray
+
+
+class Evaluator:
+    """Scores prompts the way they will be used: rendered, tokenised as a whole, compared."""
+
+    def __init__(self, session: Session, ledger: Ledger) -> None:
+        self._session, self._ledger = session, ledger
+
+    def log_probs(self, prompts: Sequence[str], split: str) -> FloatArray:
+        """`(N, classes)` of one prompt, from the ledger where it was measured before."""
+        key = hashlib.sha256("\0".join(prompts).encode()).hexdigest()
+        known = self._ledger.get(f"scores-{split}", key)
+        if known is not None:
+            return known["log_probs"]
+        found = self._session.scorers[split].by_text(prompts)
+        self._ledger.put(f"scores-{split}", key, {"log_probs": found})
+        return found
+
+    def predictions(self, prompts: Sequence[str], split: str) -> IntArray:
+        predicted: IntArray = self.log_probs(prompts, split).argmax(axis=1)
+        return predicted
+
+    def loss(self, prompts: Sequence[str], split: str = "search") -> float:
+        """The search's own loss, on the texts of a split."""
+        loss: Loss = self._session.loss
+        gold = self._session.gold(split)
+        return float(loss.total(self.log_probs(prompts, split)[None], gold, len(gold))[0])
+
+    def metric(self, prompts: Sequence[str], split: str) -> float:
+        metric: Metric = self._session.metric
+        gold = self._session.gold(split)
+        predicted = self.predictions(prompts, split)
+        return float(metric.score(gold, predicted, len(self._session.task.labels)))
+
+    def fluency(self, prompts: Sequence[str]) -> float | None:
+        """Mean log-probability of a prompt's tokens under the model; None without a token."""
+        text = self._session.template.show(prompts).replace("{text}", "").strip()
+        if not text:
+            return None
+        key = hashlib.sha256(text.encode()).hexdigest()
+        known = self._ledger.get("fluency", key)
+        if known is None:
+            codec = self._session.model.codec
+            value = self._session.model.prompt_log_prob(codec.encode(text))
+            known = {"value": np.array(value)}
+            self._ledger.put("fluency", key, known)
+        value = float(known["value"])
+        return value if np.isfinite(value) else None
+
+
+def without_each_word(
+    evaluator: Evaluator, prompt: str, loss: float, split: str
+) -> list[dict[str, Any]]:
+    """Loss of a prompt without each of its words, and what the word is worth: the difference."""
+    words = prompt.split(" ")
+    found = []
+    for place, word in enumerate(words):
+        if word:
+            rest = " ".join(words[:place] + words[place + 1 :])
+            without = evaluator.loss((rest,), split)
+            found.append({"word": word, "without": without, "worth": without - loss})
+    return found
+
+
+def shift_to_prior(log_probs: FloatArray, reference: FloatArray, gold: IntArray) -> IntArray:
+    """Predictions after the classes were shifted until, on the reference rows, each is
+    predicted as often as it is right; what a change of the label prior alone can bring.
+
+    Solved by damped fixed-point steps on the shift; `reference` `(M, classes)` and `gold`
+    `(M,)` are of the search split, `log_probs` `(N, classes)` of another.
+    """
+    n_classes = log_probs.shape[1]
+    wanted = np.bincount(gold, minlength=n_classes) / len(gold)
+    shift = -np.median(reference, axis=0)
+    best, best_gap = shift.copy(), np.inf
+    for step in range(200):
+        called = np.bincount((reference + shift).argmax(axis=1), minlength=n_classes)
+        gap = np.abs(called / len(gold) - wanted).sum()
+        if gap < best_gap:
+            best, best_gap = shift.copy(), gap
+        shift = shift + (wanted - called / len(gold)) / (1 + 0.05 * step)
+    predicted: IntArray = (log_probs + best).argmax(axis=1)
+    return predicted

@@ -1,0 +1,27 @@
+"""More measurements of a finished run, on request: `hardprompt inspect --probe`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hardprompt import runs
+from hardprompt.evaluation import Evaluator, without_each_word
+from hardprompt.ledger import Ledger
+from hardprompt.session import Session
+
+
+def probe_run(folder: Path, results: dict[str, Any], top: int) -> list[dict[str, Any]]:
+    """Loss on dev of each listed prompt without each of its words; kept in the ledger."""
+    session = Session.prepare(runs.read_config(folder))
+    if session.template.n_slots > 1:
+        return []
+    probed = []
+    with Ledger.open(folder / runs.LEDGER) as ledger:
+        ledger.check(session.header())
+        evaluator = Evaluator(session, ledger)
+        for entry in results["best"][:top]:
+            loss = evaluator.loss((entry["text"],), "dev")
+            words = without_each_word(evaluator, entry["text"], loss, "dev")
+            probed.append({"text": entry["text"], "loss": loss, "words": words})
+    return probed

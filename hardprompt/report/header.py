@@ -1,0 +1,53 @@
+"""What a search is about to do, before it does it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hardprompt.report.text import escape
+
+if TYPE_CHECKING:
+    from hardprompt.session import Session
+
+
+def header(session: Session, example: str, seconds: float | None) -> str:
+    """Model, task, one example as the model reads it, strategy, space and cost."""
+    task, info, space = session.task, session.model.info, session.space
+    rows = {name: task.counts(getattr(task, name)) for name in ("search", "dev", "test")}
+    split_line = ", ".join(f"{name} {sum(count)}" for name, count in rows.items())
+    counts = ", ".join(
+        f"{label.name} {count}" for label, count in zip(task.labels, rows["test"], strict=True)
+    )
+    majority = max(rows["test"]) / sum(rows["test"])
+    words = ", ".join(f"{label.name} = {label.word}" for label in task.labels)
+    lines = {
+        "model": f"{info.name} ({info.family}, {info.parameters / 1e6:.1f} M parameters, "
+        f"{info.dtype}, {info.device})",
+        "task": f"{task.name} {task.version}".strip() + f"; {split_line} rows",
+        "labels": f"{words}; test has {counts}; majority baseline {majority:.3f}",
+        "template": f"{session.template.source}  ({session.template_name})",
+        "example": escape(example),
+        "strategy": f"{session.config.strategy} ({session.reason})",
+        "space": f"{len(space.tokens):,} tokens ({session.config.vocabulary}), {_lengths(session)}: "
+        f"{space.size:.1e} prompts",
+        "budget": f"{session.budget:,.0f} prompts on {space.n_examples} rows, seed "
+        f"{session.config.seed}" + ("" if seconds is None else f"; about {seconds:.0f} s"),
+    }
+    notes = [*task.notes, *session.vocabulary.notes, *_cuts(session)]
+    text = "\n".join(f"{name:<9} {value}" for name, value in lines.items())
+    return text + "".join(f"\nnote      {escape(note)}" for note in notes)
+
+
+def _lengths(session: Session) -> str:
+    space = session.space
+    if space.shortest == space.length:
+        return f"length {space.length}"
+    return f"lengths {space.shortest} to {space.length}"
+
+
+def _cuts(session: Session) -> list[str]:
+    return [
+        f"{count} texts of {split} are longer than the model's context and were cut at their end"
+        for split, count in session.cut.items()
+        if count
+    ]

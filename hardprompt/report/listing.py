@@ -1,0 +1,59 @@
+"""The tables of `hardprompt ls`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hardprompt import runs
+from hardprompt.registry import hyperparameters, strategy_class, strategy_names
+from hardprompt.report.text import escape, figure, quoted, table
+from hardprompt.tasks.schema import Task
+
+
+def tasks(found: Sequence[Task]) -> str:
+    """Built-in tasks with their classes and templates."""
+    rows = [
+        [
+            task.name,
+            ", ".join(f"{label.name} = {label.word}" for label in task.labels),
+            ", ".join(task.templates),
+            f"{len(task.dev)} dev, {len(task.test)} test",
+            task.licence,
+        ]
+        for task in found
+    ]
+    return table(("task", "labels", "templates", "rows", "licence"), rows, left=(0, 1, 2, 3, 4))
+
+
+def strategies() -> str:
+    """Every strategy: what it does, and its settings with their defaults."""
+    blocks = []
+    for name in strategy_names():
+        cls = strategy_class(name)
+        first = (cls.__doc__ or "").strip().split("\n")[0]
+        settings = " ".join(f"{key}={value}" for key, value in hyperparameters(cls).items())
+        blocks.append(f"{name:<11} {first}" + (f"\n{'':<11} {settings}" if settings else ""))
+    return "\n".join(blocks)
+
+
+def models() -> str:
+    return (
+        "mini        the embedded model: 5 M parameters, English, offline\n"
+        "HUB_ID      any causal model with safetensors weights on the hub, e.g. gpt2\n"
+        "FOLDER      any causal model saved with save_pretrained"
+    )
+
+
+def runs_table(folders: Sequence[Path]) -> str:
+    """Runs, oldest first, with their best prompt."""
+    if not folders:
+        return "no runs yet; start one with: hardprompt search --task sentiment --len 5"
+    rows = []
+    for folder in folders:
+        if (folder / runs.RESULTS).is_file():
+            best = runs.read_results(folder)["best"][0]
+            rows.append([escape(str(folder)), figure(best["test"]), quoted(best["text"])])
+        else:
+            rows.append([escape(str(folder)), "-", "(unfinished)"])
+    return table(("run", "test", "best prompt"), rows, left=(0, 2))

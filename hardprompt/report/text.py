@@ -1,0 +1,46 @@
+"""Safe and plain text for a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+BAD = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, direction, zero-width and the like
+
+
+def escape(text: str) -> str:
+    """Text in which every character that could steer a terminal is written out."""
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in BAD else char
+        for char in text
+    )
+
+
+def quoted(prompt: str) -> str:
+    """A prompt as it must be pasted; in quotes only where its end or beginning is a space."""
+    safe = escape(prompt)
+    return f'"{safe}"' if safe != safe.strip() or not safe else safe
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def gain(value: float | None, interval: Sequence[float] | None) -> str:
+    """`+0.120 [+0.080, +0.160]`"""
+    if value is None or interval is None:
+        return "-"
+    return f"{value:+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
+    """Columns in line, two spaces apart; `left` are the columns of words."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+
+    return "\n".join([line(head), line(["-" * width for width in widths]), *map(line, rows)])

@@ -1,0 +1,90 @@
+"""Run folders: their names, and the files inside."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from hardprompt import __version__
+from hardprompt.config import RunConfig
+from hardprompt.errors import HardpromptError, UsageError
+
+LEDGER, RUN, RESULTS = "ledger.db", "run.json", "results.json"
+DEFAULT_ROOT = Path("runs")
+
+
+def slug(name: str) -> str:
+    """A name that is safe in a file name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".-")[-60:] or "run"
+
+
+def create(root: Path, config: RunConfig) -> Path:
+    """A new folder for a run, with `run.json` in it."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    parts = [slug(Path(config.task).stem), slug(config.model), f"{stamp}-{secrets.token_hex(3)}"]
+    folder = root / "__".join(parts)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise HardpromptError(f"cannot make the run folder '{folder}': {error.strerror}") from None
+    about = {"schema": "hardprompt.run/1", "hardprompt": __version__, "config": config.to_json()}
+    write_json(folder / RUN, about)
+    return folder
+
+
+def find(name: str | None, root: Path) -> Path:
+    """A run by its folder or name; None: the latest under `root`."""
+    if name is None:
+        found = listed(root)
+        if not found:
+            raise UsageError(f"no run under '{root}'; start one with: hardprompt search")
+        return found[-1]
+    for folder in (Path(name), root / name):
+        if (folder / RUN).is_file():
+            return folder
+    raise UsageError(f"no run '{name}'; 'hardprompt ls runs' shows what there is")
+
+
+def listed(root: Path) -> list[Path]:
+    """Run folders, oldest first."""
+    folders = [path.parent for path in root.glob(f"*/{RUN}")]
+    return sorted(folders, key=lambda folder: ((folder / RUN).stat().st_mtime_ns, folder.name))
+
+
+def read_config(folder: Path) -> RunConfig:
+    return RunConfig.from_json(_read(folder / RUN)["config"])
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    if not (folder / RESULTS).is_file():
+        raise UsageError(
+            f"'{folder}' has no results yet; finish it with: hardprompt search --resume {folder}"
+        )
+    return _read(folder / RESULTS)
+
+
+def write_results(folder: Path, results: dict[str, Any]) -> None:
+    write_json(folder / RESULTS, results)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all: a reader never sees half a file."""
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf8") as file:
+        json.dump(content, file, indent=1, ensure_ascii=False, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
+        raise HardpromptError(f"cannot read '{path}': {error}") from None
+    return content

@@ -1,0 +1,184 @@
+"""One search from a prepared session to `results.json`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardprompt import runs
+from hardprompt.errors import HardpromptError
+from hardprompt.evaluation import Evaluator
+from hardprompt.ledger import Ledger
+from hardprompt.metrics import standard_error
+from hardprompt.results import Candidate, assemble
+from hardprompt.selection import diverse, readable_pick
+from hardprompt.session import Session
+from hardprompt.study import Progress, Study
+from hardprompt.types import EMPTY, IntArray
+
+LISTED, TESTED = 10, 3
+# What the clock must leave for dev, test and the report, as a share of the whole command.
+RESERVE = 0.35
+
+
+@dataclass
+class Search:
+    """Runs the study, then measures the best prompts on dev and, once, on test."""
+
+    session: Session
+    folder: Path
+    began: float = field(default_factory=time.monotonic)
+    on_piece: Callable[[Progress], None] = lambda progress: None
+    on_phase: Callable[[str], None] = lambda phase: None
+    study: Study | None = field(default=None, init=False)
+
+    def run(self, *, resume: bool = False) -> dict[str, Any]:
+        """The results, also written to the run's folder; nothing measured is lost on the way."""
+        path = self.folder / runs.LEDGER
+        header = self.session.header()
+        ledger = Ledger.open(path) if resume else Ledger.create(path, header)
+        with ledger:
+            if resume:
+                ledger.check(header)
+            evaluator = Evaluator(self.session, ledger)
+            timing = {"prepared": time.monotonic() - self.began}
+            self._measure_baselines(evaluator)
+            reason = self._search(ledger)
+            timing["searched"] = time.monotonic() - self.began
+            results = self._report(evaluator, reason)
+            timing["total"] = time.monotonic() - self.began
+        results["timing"] = self._timing(timing)
+        runs.write_results(self.folder, results)
+        return results
+
+    def show(self, ids: IntArray) -> str:
+        """A row of tokens as the prompt that a user pastes."""
+        renderer = self.session.scorers["search"].renderer
+        return self.session.template.show(renderer.prompt_texts(ids, self.session.space.slots))
+
+    def so_far(self, n: int) -> list[tuple[str, float]]:
+        """The best prompts of an unfinished search with their loss."""
+        found = [] if self.study is None else diverse(self.study.ranking(), n)
+        return [(self.show(item.ids), item.loss) for item in found]
+
+    def stop(self) -> None:
+        """Ends the search after the piece in flight."""
+        if self.study is not None:
+            self.study.stop()
+
+    def _measure_baselines(self, evaluator: Evaluator) -> None:
+        self.on_phase("baselines")
+        for prompts in self._baselines():
+            evaluator.log_probs(prompts, "search")
+
+    def _baselines(self) -> list[tuple[str, ...]]:
+        empty = ("",) * self.session.template.n_slots
+        return [empty, *((prompt,) for prompt in self.session.manual)]
+
+    def _search(self, ledger: Ledger) -> str:
+        self.on_phase("search")
+        session, config = self.session, self.session.config
+        self.study = Study(
+            session.objective,
+            session.strategy,
+            session.space,
+            ledger,
+            budget=session.budget,
+            seed=config.seed,
+            patience=config.patience,
+            deadline=self._late,
+            on_piece=self.on_piece,
+        )
+        return self.study.run()
+
+    def _late(self) -> bool:
+        limit = self.session.config.time
+        return limit is not None and time.monotonic() - self.began > limit * (1 - RESERVE)
+
+    def _report(self, evaluator: Evaluator, reason: str) -> dict[str, Any]:
+        assert self.study is not None
+        candidates = self._candidates(evaluator)
+        self.on_phase("test")
+        tested = [candidate.prompts for candidate in candidates[:TESTED]]
+        empty, *manual = (self._baseline(prompts, evaluator) for prompts in self._baselines())
+        best_manual = max(manual, key=lambda m: (m.dev, -m.loss), default=None)
+        if best_manual is not None:
+            tested.append(best_manual.prompts)
+        for prompts in (empty.prompts, *tested):
+            evaluator.log_probs(prompts, "test")
+        self.on_phase("tokens")
+        return assemble(
+            self.session,
+            evaluator,
+            candidates=candidates,
+            empty=empty,
+            manual=manual,
+            best_manual=best_manual,
+            tested=TESTED,
+            pick=self._pick(candidates, evaluator),
+            study=self.study,
+            reason=reason,
+            run=self.folder,
+        )
+
+    def _candidates(self, evaluator: Evaluator) -> list[Candidate]:
+        """The best by search loss, measured as text, in the order of dev."""
+        self.on_phase("dev")
+        assert self.study is not None
+        session = self.session
+        found = []
+        for item in diverse(self.study.ranking(), LISTED):
+            renderer = session.scorers["search"].renderer
+            prompts = tuple(renderer.prompt_texts(item.ids, session.space.slots))
+            ids = tuple(int(token) for token in item.ids if token != EMPTY)
+            found.append(self._measured(prompts, ids, "search", evaluator))
+        if session.config.strategy == "auto":
+            # The default never ends behind a prompt that anybody would have written.
+            best_dev = max((c.dev for c in found), default=-np.inf)
+            rivals = [self._baseline((prompt,), evaluator) for prompt in session.manual]
+            found += [rival for rival in rivals if rival.dev > best_dev]
+        if not found:
+            raise HardpromptError(
+                "the search ended before one prompt was measured; give it more --time or --budget"
+            )
+        return sorted(found, key=lambda c: (-c.dev, c.loss))
+
+    def _baseline(self, prompts: tuple[str, ...], evaluator: Evaluator) -> Candidate:
+        codec = self.session.model.codec
+        start = len(codec.encode("a"))
+        ids = tuple(codec.encode(f"a {prompts[0]}")[start:]) if prompts[0] else ()
+        return self._measured(prompts, ids, "manual" if prompts[0] else "empty", evaluator)
+
+    def _measured(
+        self, prompts: tuple[str, ...], ids: tuple[int, ...], source: str, evaluator: Evaluator
+    ) -> Candidate:
+        return Candidate(
+            prompts=prompts,
+            ids=ids,
+            source=source,
+            loss=evaluator.loss(prompts),
+            dev=evaluator.metric(prompts, "dev"),
+            fluency=evaluator.fluency(prompts),
+        )
+
+    def _pick(self, candidates: list[Candidate], evaluator: Evaluator) -> int:
+        session = self.session
+        predicted = evaluator.predictions(candidates[0].prompts, "dev")
+        n_classes = len(session.task.labels)
+        error = standard_error(session.metric, session.gold("dev"), predicted, n_classes)
+        shown = candidates[:TESTED]
+        return readable_pick([c.dev for c in shown], error, [c.fluency for c in shown])
+
+    def _timing(self, marks: dict[str, float]) -> dict[str, float]:
+        objective = self.session.objective
+        return {
+            **{name: round(seconds, 3) for name, seconds in marks.items()},
+            "pairs": objective.pairs,
+            "pairs_saved": objective.pairs_saved,
+            "pieces_replayed": self.study.replayed if self.study else 0,
+        }

@@ -1,0 +1,247 @@
+"""Everything that a search needs, made from a `RunConfig`: task, model, space, scorers."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+import transformers
+
+import hardprompt
+from hardprompt.config import STARTS, RunConfig
+from hardprompt.errors import UsageError
+from hardprompt.metrics import Metric, metric_named
+from hardprompt.models.causal import CausalModel
+from hardprompt.models.load import load_model
+from hardprompt.objective import Objective
+from hardprompt.registry import make_strategy
+from hardprompt.scoring.compile import Renderer, cut_texts
+from hardprompt.scoring.losses import Loss, loss_named
+from hardprompt.scoring.scorer import Scorer
+from hardprompt.space import SearchSpace
+from hardprompt.strategies.auto import Auto, choose
+from hardprompt.strategies.base import Strategy
+from hardprompt.tasks import Task, load_task
+from hardprompt.template import Template
+from hardprompt.types import EMPTY, Batch, IntArray
+from hardprompt.vocabulary import Vocabulary
+
+SPLITS = ("search", "dev", "test")
+# The default budget is so much work of the model: parameters times tokens, both passes.
+DEFAULT_WORK, FEWEST, MOST = 9.0e12, 120, 4000
+
+
+@dataclass
+class Session:
+    """A search made ready; nothing is measured yet."""
+
+    config: RunConfig
+    task: Task
+    model: CausalModel
+    template_name: str
+    template: Template
+    vocabulary: Vocabulary
+    space: SearchSpace
+    loss: Loss
+    metric: Metric
+    strategy: Strategy
+    reason: str  # why this strategy
+    scorers: dict[str, Scorer]
+    cut: dict[str, int]  # texts shortened, by split
+    budget: float
+
+    @classmethod
+    def prepare(cls, config: RunConfig) -> Session:
+        """Loads and checks everything; raises before any work is done."""
+        loss, metric = loss_named(config.objective), metric_named(config.metric)
+        strategy = make_strategy(config.strategy, dict(config.settings))
+        task = load_task(config.task, search_rows=config.search_rows, seed=config.seed)
+        name, template = choose_template(task, config.template)
+        slots = template.slots(config.length)
+        model = load_model(
+            config.model,
+            revision=config.revision,
+            dtype=config.dtype,
+            device=config.device,
+            batch_size=config.batch_size,
+        )
+        vocabulary = Vocabulary.build(
+            model.codec,
+            len(model.embeddings),
+            config.vocabulary,
+            top=config.vocabulary_top,
+            ban=None if config.ban is None else Path(config.ban),
+            label_words=task.words,
+            allow_label_words=config.allow_label_words,
+        )
+        scorers, cut = _scorers(model, task, template, slots, vocabulary)
+        space = SearchSpace(
+            tokens=vocabulary.tokens,
+            slots=slots,
+            embeddings=model.embeddings,
+            n_examples=len(task.search),
+            min_length=config.min_length,
+        )
+        budget = config.budget or default_budget(model, scorers["search"], template)
+        starts = _start_texts(config, task, name)
+        seeds = seed_rows(scorers["search"], space, starts)
+        space = replace(space, budget=budget, seeds=seeds)
+        reason = "as asked"
+        if isinstance(strategy, Auto):
+            chosen, reason = choose(space)
+            reason = f"{chosen.name}: {reason}"
+        return cls(
+            config, task, model, name, template, vocabulary, space, loss, metric, strategy,
+            reason, scorers, cut, budget,
+        )  # fmt: skip
+
+    @cached_property
+    def objective(self) -> Objective:
+        gold = self.gold("search")
+        return Objective(
+            self.scorers["search"], gold, self.space, self.loss, dropping=self.config.dropping
+        )
+
+    def gold(self, split: str) -> IntArray:
+        rows = getattr(self.task, split)
+        return np.array([example.label for example in rows], dtype=np.int64)
+
+    def example(self) -> str:
+        """The first row exactly as the model reads it, with a prompt's place shown."""
+        shown = tuple(f"[{i}]" for i in range(1, self.template.n_slots + 1))
+        prompts = ("[prompt]",) if self.template.n_slots == 1 else shown
+        scorer = self.scorers["search"]
+        text = self.template.render(prompts, scorer.texts[0])
+        start = self.model.codec.decode(self.model.codec.prefix)
+        label = self.task.labels[self.task.search[0].label].word
+        return f"{start}{text}{self.template.before_label}[{label}]"
+
+    def estimate(self) -> float:
+        """Seconds that the search will take, from one small batch."""
+        rows = np.resize(self.space.tokens, (2, self.space.length)).astype(np.int64)
+        self.objective.measure(Batch(ids=rows[:1]))  # what is computed once
+        began = time.monotonic()
+        self.objective.measure(Batch(ids=rows))
+        return (time.monotonic() - began) / len(rows) * self.budget
+
+    @property
+    def manual(self) -> tuple[str, ...]:
+        """The manual prompts of this template; none for a template with several slots."""
+        if self.template.n_slots > 1:
+            return ()
+        own = self.task.manual.get(self.template_name)
+        if own is not None:
+            return own
+        side = "suffix" if self.template.label_follows_prompt else "prefix"
+        return self.task.manual.get(side, ())
+
+    def header(self) -> dict[str, Any]:
+        """What must be equal for a run to be resumed."""
+        config = self.config.to_json()
+        for key in ("device", "batch_size", "time", "task", "model"):
+            config.pop(key)
+        return {
+            **config,
+            "budget": self.budget,
+            "task": self.task.fingerprint(),
+            "model": self.model.info.fingerprint,
+            "dtype": self.model.info.dtype,
+            "template": self.template.source,
+            "vocabulary": [self.config.vocabulary, len(self.vocabulary.tokens)],
+            "hardprompt": hardprompt.__version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "optuna": optuna.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        }
+
+
+def choose_template(task: Task, wanted: str | None) -> tuple[str, Template]:
+    """A template by its name in the task, or as it is written."""
+    if wanted is None:
+        wanted = task.default_template
+    if wanted in task.templates:
+        return wanted, Template.parse(task.templates[wanted])
+    if "{" not in wanted:
+        names = ", ".join(task.templates)
+        raise UsageError(
+            f"no template named '{wanted}' in task '{task.name}'; there are {names}, "
+            'or write one: "{prompt} {text} {label}"'
+        )
+    return "custom", Template.parse(wanted)
+
+
+def _scorers(
+    model: CausalModel,
+    task: Task,
+    template: Template,
+    slots: tuple[int, ...],
+    vocabulary: Vocabulary,
+) -> tuple[dict[str, Scorer], dict[str, int]]:
+    renderer = Renderer(model.codec, template)
+    probes = (int(vocabulary.tokens[0]), int(vocabulary.tokens[-1]))
+    filler = np.full(sum(slots), probes[0], dtype=np.int64)
+    longest = renderer.prompt_texts(filler, slots)
+    labels = renderer.label_ids(task.words, task.search[0].text, longest)
+    # Manual prompts may be longer than the slot; they get a little room of their own.
+    room = model.info.context - max(map(len, labels)) - 16
+    scorers, cut = {}, {}
+    for split in SPLITS:
+        texts = [example.text for example in getattr(task, split)]
+        texts, cut[split] = cut_texts(renderer, texts, longest, room)
+        scorers[split] = Scorer(model, renderer, texts, labels, slots, probes)
+    return scorers, cut
+
+
+def default_budget(model: CausalModel, scorer: Scorer, template: Template) -> float:
+    """Candidates that cost about the same work whatever the model: a figure, not a clock, so
+    that the same command is the same search everywhere."""
+    head = scorer.rows[0].segments[0]
+    tokens = sum(row.length + sum(scorer.slots) for row in scorer.rows)
+    if template.label_follows_prompt and len(head) > 4:
+        tokens = sum(row.length - len(row.segments[0]) for row in scorer.rows)
+        tokens += 2 * sum(scorer.slots) * len(scorer.rows)
+    return float(min(MOST, max(FEWEST, round(DEFAULT_WORK / (2 * model.info.parameters * tokens)))))
+
+
+def _start_texts(config: RunConfig, task: Task, template: str) -> list[str]:
+    texts: list[str] = []
+    for start in config.start:
+        if start == "manual":
+            texts += task.manual.get(template, ())
+        elif start not in STARTS:
+            texts.append(start)
+    return texts
+
+
+def seed_rows(scorer: Scorer, space: SearchSpace, texts: Sequence[str]) -> IntArray | None:
+    """Prompts as rows of allowed tokens, EMPTY where too short; words that bear the hint stay.
+
+    Words outside the vocabulary are left out. Too long a prompt keeps its end, which stands
+    next to the text or the label; None where nothing is left.
+    """
+    if len(space.slots) > 1:
+        return None
+    allowed = set(space.tokens.tolist())
+    codec = scorer.renderer.codec
+    n = len(codec.encode("a"))
+    rows = []
+    for text in texts:
+        plain = text.replace("?", " ").replace(":", " ").replace(",", " ").replace(".", " ")
+        ids = codec.encode("a " + " ".join(plain.split()).lower())[n:]
+        kept = [i for i in ids if i in allowed][-space.length :]
+        if kept:
+            rows.append(kept + [EMPTY] * (space.length - len(kept)))
+    if not rows:
+        return None
+    unique = list(dict.fromkeys(map(tuple, rows)))
+    return np.array(unique, dtype=np.int64)
