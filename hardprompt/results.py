@@ -108,7 +108,7 @@ class _Judge:
             low, high = interval(self._session.metric, self._gold, predicted, self._n_classes)
             fields["test_interval"] = [_round(low), _round(high)]
         for name, rival in (("empty", self._empty), ("manual", self._manual)):
-            fields |= self._gain(f"gain_{name}", predicted, rival)
+            fields |= self._gain(f"gain_{name}", candidate, predicted, rival)
         return {
             "text": self._session.template.show(candidate.prompts),
             "ids": list(candidate.ids),
@@ -121,9 +121,13 @@ class _Judge:
         }
 
     def _gain(
-        self, name: str, predicted: IntArray | None, rival: Candidate | None
+        self,
+        name: str,
+        candidate: Candidate,
+        predicted: IntArray | None,
+        rival: Candidate | None,
     ) -> dict[str, Any]:
-        if predicted is None or rival is None:
+        if predicted is None or rival is None or rival is candidate:
             return {name: None, f"{name}_interval": None}
         gain, low, high = paired_gain(
             self._session.metric, self._gold, predicted, self._predicted(rival), self._n_classes

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from hardprompt.space import SearchSpace
+from hardprompt.strategies.base import Strategy
 from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray, Proposals
 
 
@@ -93,3 +96,134 @@ class PlantedObjective:
             return None
         ids: IntArray = np.tile(self.space.tokens[: batch.wants_proposals], (len(batch), 1))
         return Proposals(ids, np.tile(-np.log1p(np.arange(ids.shape[1])), (len(batch), 1)))
+
+
+Talk = list[tuple[Batch, Feedback]]
+
+
+def converse(
+    strategy: Strategy,
+    objective: PlantedObjective,
+    budget: float,
+    *,
+    seed: int = 0,
+    told: list[Feedback] | None = None,
+) -> Talk:
+    """Asks and tells until the budget is spent; `told` answers the first batches, as a replay."""
+    strategy.start(replace(objective.space, budget=budget), np.random.default_rng(seed))
+    spent, talk = 0.0, []
+    while spent < budget and len(talk) < 20 * budget:
+        batch = strategy.ask()
+        if not len(batch):
+            break
+        known = told is not None and len(talk) < len(told)
+        feedback = told[len(talk)] if told and known else objective.measure(batch)
+        spent += len(batch) * objective.space.price(batch)
+        strategy.tell(batch, feedback)
+        talk.append((batch, feedback))
+    return talk
+
+
+def best_loss(talk: Talk, space: SearchSpace) -> float:
+    """The lowest exact loss of a whole prompt on all examples."""
+    losses = [
+        float(loss)
+        for batch, told in talk
+        if batch.ids is not None and batch.examples is None
+        for row, loss, exact in zip(space.canonical(batch.ids), told.loss, told.exact, strict=True)
+        if exact and np.isfinite(loss) and (row != EMPTY).sum() >= space.shortest
+    ]
+    return min(losses, default=float("inf"))
+
+
+class StrategyContract:
+    """What every strategy promises; subclass it, set `make`, and pytest runs these tests.
+
+    class TestMine(StrategyContract):
+        make = staticmethod(lambda: Mine(width=4))
+    """
+
+    beats_random = True  # references such as `random` itself say False
+    budget = 120.0
+
+    make: Callable[[], Strategy]  # returns a fresh strategy
+
+    def talk(self, space: SearchSpace | None = None, **options: Any) -> Talk:
+        space = space or planted_space()
+        broken = options.pop("broken", 0.0)
+        budget = options.pop("budget", self.budget)
+        return converse(self.make(), PlantedObjective(space, broken=broken), budget, **options)
+
+    def test_the_same_seed_asks_the_same(self) -> None:
+        _same(self.talk(), self.talk())
+
+    def test_a_replayed_search_asks_the_same(self) -> None:
+        whole = self.talk()
+        told = [feedback for _, feedback in whole[: len(whole) // 2]]
+        _same(whole, self.talk(told=told))
+
+    def test_ids_are_allowed_and_canonical(self) -> None:
+        space = planted_space(slots=(2, 2), min_length=2, length=4)
+        for batch, _ in self.talk(space):
+            if batch.ids is not None:
+                assert np.isin(batch.ids, [*space.tokens, EMPTY]).all()
+                full = batch.ids[:, : space.length]
+                assert (space.canonical(full)[:, : full.shape[1]] == full).all()
+
+    def test_rows_that_fail_do_no_harm(self) -> None:
+        for broken in (0.1, 1.0):
+            talk = self.talk(broken=broken)
+            assert talk
+        assert np.isfinite(best_loss(self.talk(broken=0.1), planted_space()))
+
+    def test_tiny_spaces_do_no_harm(self) -> None:
+        for vocabulary, length in ((1, 1), (2, 1), (1, 3), (3, 2)):
+            space = planted_space(vocabulary, length)
+            assert self.talk(space, budget=30.0)
+
+    def test_seeds_are_measured(self) -> None:
+        space = planted_space()
+        seed = np.array([space.tokens[:4]])
+        if not self.beats_random:
+            return  # the references take no advice
+        asked = [
+            space.canonical(batch.ids)
+            for batch, _ in self.talk(replace(space, seeds=seed))
+            if batch.ids is not None
+        ]
+        near = min(int((np.concatenate(asked) != seed).sum(axis=1).min()), 4)
+        # Samplers that move in coordinates may land on the seed's nearest neighbours.
+        assert near <= 1
+
+    def test_global_generators_stay_untouched(self) -> None:
+        import torch
+
+        before = np.random.get_state()[1].copy(), torch.get_rng_state()  # type: ignore[index,union-attr]
+        self.talk()
+        assert (before[0] == np.random.get_state()[1]).all()  # type: ignore[index]
+        assert torch.equal(before[1], torch.get_rng_state())
+
+    def test_beats_random_search(self) -> None:
+        """On the planted bowl at equal budget, in the mean of five seeds."""
+        if not self.beats_random:
+            return
+        from hardprompt.strategies.random import Random
+
+        own, reference = [], []
+        for seed in range(5):
+            space = planted_space(seed=seed)
+            objective = PlantedObjective(space)
+            own.append(best_loss(converse(self.make(), objective, 300, seed=seed), space))
+            talk = converse(Random(), objective, 300, seed=seed)
+            reference.append(best_loss(talk, space))
+        # No margin: a strategy that is only as good as random has no reason to be.
+        assert np.mean(own) < np.mean(reference)
+
+
+def _same(a: Talk, b: Talk) -> None:
+    assert len(a) == len(b)
+    for (first, _), (second, _) in zip(a, b, strict=True):
+        for left, right in ((first.ids, second.ids), (first.embeds, second.embeds)):
+            assert (left is None) == (right is None)
+            if left is not None and right is not None:
+                np.testing.assert_array_equal(left, right)

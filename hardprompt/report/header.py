@@ -28,7 +28,8 @@ def header(session: Session, example: str, seconds: float | None) -> str:
         "template": f"{session.template.source}  ({session.template_name})",
         "example": escape(example),
         "strategy": f"{session.config.strategy} ({session.reason})",
-        "space": f"{len(space.tokens):,} tokens ({session.config.vocabulary}), {_lengths(session)}: "
+        "space": f"{len(space.tokens):,} tokens ({session.config.vocabulary}), "
+        f"{_lengths(session)}: "
         f"{space.size:.1e} prompts",
         "budget": f"{session.budget:,.0f} prompts on {space.n_examples} rows, seed "
         f"{session.config.seed}" + ("" if seconds is None else f"; about {seconds:.0f} s"),

@@ -1,0 +1,34 @@
+"""Every strategy of the registry keeps the contract that plug-ins are held to."""
+
+import pytest
+
+from hardprompt.registry import STRATEGIES, make_strategy
+from hardprompt.testing import StrategyContract
+
+REFERENCES = {"random", "exhaustive"}
+VARIANTS = [
+    *((name, {}) for name in STRATEGIES),
+    ("relax", {"projection": "end", "steps": 10}),
+    ("relax", {"encoder": "mlp", "steps": 10}),
+    ("optuna", {"sampler": "cmaes"}),
+    ("swap", {"width": 1, "top_k": 1, "starts": 1}),
+    ("swap", {"width": 40, "top_k": 30, "one_place": True}),
+    ("swap", {"momentum": 0.4}),
+]
+
+
+@pytest.fixture(
+    params=VARIANTS, ids=lambda v: "-".join([v[0], *(f"{k}={x}" for k, x in v[1].items())])
+)
+def variant(request):
+    return request.param
+
+
+class TestEveryStrategy(StrategyContract):
+    @pytest.fixture(autouse=True)
+    def _choose(self, variant):
+        name, settings = variant
+        self.make = lambda: make_strategy(name, settings)
+        # One swap at a time, or ten coarse steps, is what the papers' ablations do, not a search.
+        weak = settings.get("top_k") == 1 or settings.get("projection") == "end"
+        self.beats_random = name not in REFERENCES and not weak

@@ -1,0 +1,109 @@
+"""What single strategies promise beyond the common contract."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hardprompt.errors import UsageError
+from hardprompt.registry import hyperparameters, make_strategy, strategy_class, strategy_names
+from hardprompt.strategies.auto import choose
+from hardprompt.strategies.beam import Beam
+from hardprompt.strategies.exhaustive import Exhaustive
+from hardprompt.strategies.relax import Relax
+from hardprompt.strategies.swap import Swap
+from hardprompt.testing import PlantedObjective, best_loss, converse, planted_space
+from hardprompt.types import EMPTY, Feedback
+
+
+def test_exhaustive_asks_every_prompt_once():
+    space = planted_space(4, 3, min_length=1)
+    talk = converse(Exhaustive(batch=7), PlantedObjective(space), 10**6)
+    rows = np.concatenate([batch.ids for batch, _ in talk])
+    assert len(rows) == len(np.unique(rows, axis=0)) == 4 + 16 + 64
+
+
+def test_exhaustive_keeps_the_best_when_the_bar_is_honoured():
+    space = planted_space(6, 3)
+    objective = PlantedObjective(space)
+    talk = converse(Exhaustive(keep=5, batch=16), objective, 10**6)
+    rows = np.concatenate([batch.ids for batch, _ in talk])
+    loss = np.concatenate([told.trusted() for _, told in talk])
+    truth = np.concatenate([objective.measure(replace(b, bar=None)).loss for b, _ in talk])
+    best = np.argsort(truth, kind="stable")[:5]
+    np.testing.assert_array_equal(np.sort(loss)[:5], truth[best])
+    assert (rows[np.argsort(loss, kind="stable")[:5]] == rows[best]).all()
+
+
+def test_beam_with_the_whole_vocabulary_finds_a_separable_optimum():
+    space = planted_space(10, 3)  # the planted loss is a sum over places: greedy is enough
+    objective = PlantedObjective(space)
+    talk = converse(Beam(width=2), objective, 10**6)
+    row = objective.hidden[None]
+    assert best_loss(talk, space) == pytest.approx(objective.measure(_ids(row)).loss[0])
+
+
+def test_swap_starts_from_the_seeds():
+    space = replace(planted_space(), seeds=np.array([[0, 2, EMPTY, EMPTY]]))
+    first = converse(Swap(), PlantedObjective(space), 1)[0][0].ids
+    # A seed that is too short keeps its words at the end of the slot.
+    assert any((row[-2:] == [0, 2]).all() for row in first)
+
+
+def test_swap_follows_an_exact_gradient_to_the_optimum():
+    space = planted_space(30, 3)
+    objective = PlantedObjective(space)
+    talk = converse(Swap(), objective, 600)
+    assert best_loss(talk, space) == pytest.approx(
+        objective.measure(_ids(objective.hidden)).loss[0]
+    )
+
+
+def test_relax_never_overwrites_its_points():
+    space = planted_space()
+    strategy = Relax(steps=3, batch=99, lr=1e-6)
+    rows = [
+        b.ids[0] for b, _ in converse(strategy, PlantedObjective(space), 12) if b.ids is not None
+    ]
+    # A step too small to leave the cell of a token: the projection stays where it was.
+    assert (rows[1] == rows[0]).all()
+
+
+def test_auto_is_exhaustive_where_that_fits():
+    space = replace(planted_space(5, 2), budget=25)
+    strategy, reason = choose(space)
+    assert isinstance(strategy, Exhaustive)
+    assert "25 prompts" in reason
+    assert isinstance(choose(replace(space, budget=24))[0], Swap)
+
+
+def test_unknown_names_get_a_hint():
+    with pytest.raises(UsageError, match="Did you mean 'evolution'"):
+        strategy_class("evoltion")
+    with pytest.raises(UsageError, match="Did you mean 'width'"):
+        make_strategy("beam", {"widht": 3})
+    with pytest.raises(UsageError, match="width must be 1 or more, got 0"):
+        make_strategy("beam", {"width": 0})
+    with pytest.raises(UsageError, match="one of tpe, cmaes"):
+        make_strategy("optuna", {"sampler": "tpee"})
+
+
+def test_hyperparameters_are_listed():
+    assert hyperparameters(Swap)["width"] == Swap().width
+    assert set(strategy_names()) >= {"auto", "swap", "relax"}
+
+
+def test_nothing_is_asked_after_the_end():
+    strategy = Exhaustive()
+    space = planted_space(2, 1)
+    strategy.start(space, np.random.default_rng(0))
+    batch = strategy.ask()
+    strategy.tell(batch, Feedback(np.zeros(2), np.ones(2, dtype=bool)))
+    assert len(strategy.ask()) == 0
+    assert len(strategy.ask()) == 0
+
+
+def _ids(rows):
+    from hardprompt.types import Batch
+
+    return Batch(ids=np.atleast_2d(rows))
