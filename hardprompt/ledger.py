@@ -1,16 +1,18 @@
-"""One run's record on disk: a header, every told piece, and what was measured afterwards.
+"""One run's record on disk: a header, every measured piece, and what was measured afterwards.
 
 SQLite in WAL mode: what `append_piece` or `put` has returned from survives the death of the
-process. Arrays are raw bytes with dtype, shape and checksum; nothing is ever unpickled.
+process. Records are raw arrays under a checksum that covers their place too, so a record that
+was damaged, lost or moved is noticed; nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import platform
 import sqlite3
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,28 +23,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardprompt.errors import HardpromptError
-from hardprompt.types import Feedback, Proposals
+from hardprompt.records import Arrays, json_arrays, json_value, seal, unseal
+from hardprompt.types import Batch, Feedback, IntArray, Proposals
 
 try:
     import fcntl
 except ImportError:  # not on Windows; there two processes on one run are the user's care
     fcntl = None  # type: ignore[assignment]
 
+APPLICATION = 0x48505254  # "HPRT", where SQLite looks for whose file it is
 VERSION = 1
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE pieces (number INTEGER PRIMARY KEY, question TEXT NOT NULL, answer BLOB NOT NULL);
-CREATE TABLE notes (kind TEXT, key TEXT, value BLOB NOT NULL, PRIMARY KEY (kind, key));
+SCHEMA = f"""
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION};
+CREATE TABLE pieces (number INTEGER PRIMARY KEY, record BLOB NOT NULL);
+CREATE TABLE notes (kind TEXT, key TEXT, record BLOB NOT NULL, PRIMARY KEY (kind, key))
+    WITHOUT ROWID;
 """
-Arrays = dict[str, NDArray[Any]]
+HEADER = ("ledger", "header")
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What was asked, as JSON that replay compares, and what was told."""
+    """A piece of a batch as it was asked, permissions aside, and what was measured."""
 
-    question: dict[str, Any]
+    number: int
+    ids: IntArray | None  # (n, k) as asked
+    embeds: str | None  # sha256 of the points: a strategy can make them again
+    shape: tuple[int, ...]  # of ids or embeds
+    examples: IntArray | None
+    wants_gradient: bool
+    wants_proposals: int
     feedback: Feedback
+
+    def __len__(self) -> int:
+        return self.shape[0]
 
 
 class Ledger:
@@ -52,29 +67,27 @@ class Ledger:
         self.path, self._connection, self._lock = path, connection, lock
 
     @classmethod
-    def create(cls, path: Path, header: dict[str, Any]) -> Ledger:
+    def create(cls, path: Path, header: Mapping[str, Any]) -> Ledger:
         """A new ledger with its header; the file must not exist."""
-        if path.exists():
-            raise HardpromptError(f"'{path}' exists already; resume that run or choose another one")
-        lock = _take_lock(path)
-        connection = _connect(path)
-        with connection:
-            connection.executescript(SCHEMA)
-            rows = (("version", VERSION), ("header", header))
-            connection.executemany(
-                "INSERT INTO meta VALUES (?, ?)", [(k, json.dumps(v)) for k, v in rows]
-            )
-        return cls(path, connection, lock)
+        with _locked(path) as lock:
+            if path.exists():
+                raise HardpromptError(f"'{path}' exists; resume that run or choose another folder")
+            with _writing(path):
+                _make(path, header)
+            return cls(path, _existing(path, "rw"), lock)
 
     @classmethod
     def open(cls, path: Path) -> Ledger:
         """An existing ledger, to go on with; refused while another process holds it."""
-        return cls(path, _existing(path), _take_lock(path))
+        _must_exist(path)
+        with _locked(path) as lock:
+            return cls(path, _existing(path, "rw"), lock)
 
     @classmethod
     def read(cls, path: Path) -> Ledger:
         """An existing ledger, only to look at, even while its run goes on."""
-        return cls(path, _existing(path), None)
+        _must_exist(path)
+        return cls(path, _existing(path, "ro"), None)
 
     def __enter__(self) -> Ledger:
         return self
@@ -94,21 +107,18 @@ class Ledger:
 
     @property
     def header(self) -> dict[str, Any]:
-        with _readable(self.path):
-            (text,) = self._connection.execute(
-                "SELECT value FROM meta WHERE key = 'header'"
-            ).fetchone()
-            header: dict[str, Any] = json.loads(text)
-            return header
+        header = self.get_json(*HEADER)
+        if not isinstance(header, dict):
+            raise _damaged(self.path, "its header is missing")
+        return header
 
-    def check(self, header: dict[str, Any]) -> None:
+    def check(self, header: Mapping[str, Any]) -> None:
         """Refuses to go on with another search than the one that is recorded."""
-        stored = self.header
-        fresh = json.loads(json.dumps(header))
+        stored, fresh = self.header, json.loads(json.dumps(dict(header)))
         differing = [
             f"{key} (was {stored.get(key)!r}, is {fresh.get(key)!r})"
             for key in sorted(stored.keys() | fresh.keys())
-            if stored.get(key) != fresh.get(key)
+            if stored.get(key) != fresh.get(key) or (key in stored) != (key in fresh)
         ]
         if differing:
             raise HardpromptError(
@@ -116,126 +126,229 @@ class Ledger:
                 f"{'; '.join(differing)}"
             )
 
-    def append_piece(self, question: dict[str, Any], feedback: Feedback) -> None:
-        """Records a piece; committed on return."""
-        arrays: Arrays = {"loss": feedback.loss, "exact": feedback.exact}
-        if feedback.gradient is not None:
-            arrays["gradient"] = feedback.gradient
-        if feedback.proposals is not None:
-            arrays["proposed"] = feedback.proposals.ids
-            arrays["log_probs"] = feedback.proposals.log_probs
-        with self._connection:
-            self._connection.execute(
-                "INSERT INTO pieces (question, answer) VALUES (?, ?)",
-                (json.dumps(question), pack(arrays)),
-            )
+    def append_piece(self, batch: Batch, feedback: Feedback) -> Piece:
+        """Records a piece, committed on return, and gives it back as it will be read."""
+        number = self.n_pieces()
+        record = seal(f"piece {number}", _piece_arrays(batch, feedback))
+        with _writing(self.path):
+            self._connection.execute("INSERT INTO pieces VALUES (?, ?)", (number, record))
+        return _piece(number, unseal(f"piece {number}", record))
 
     def pieces(self) -> Iterator[Piece]:
-        """Every recorded piece in order."""
-        with _readable(self.path):
-            rows = self._connection.execute("SELECT question, answer FROM pieces ORDER BY number")
-            for question, answer in rows.fetchall():
-                yield Piece(json.loads(question), _feedback(unpack(answer)))
+        """Every piece recorded by now, in order."""
+        # One at a time: gradients can fill the memory, and no read stays open between them.
+        for number in range(self.n_pieces()):
+            with _reading(self.path):
+                (record,) = self._connection.execute(
+                    "SELECT record FROM pieces WHERE number = ?", (number,)
+                ).fetchone()
+                piece = _piece(number, unseal(f"piece {number}", record))
+            yield piece
 
-    def put(self, kind: str, key: str, value: Arrays) -> None:
-        """Stores arrays under a kind and a key; the same key is overwritten."""
-        with self._connection:
+    def n_pieces(self) -> int:
+        with _reading(self.path):
+            count, last = self._connection.execute(
+                "SELECT COUNT(*), MAX(number) FROM pieces"
+            ).fetchone()
+            if count != (0 if last is None else last + 1):
+                raise ValueError("a piece is missing")
+            return int(count)
+
+    def put(self, kind: str, key: str, value: Mapping[str, NDArray[Any]]) -> None:
+        """Stores named arrays under a kind and a key; the same key is overwritten."""
+        record = seal(f"note {kind} {key}", value)
+        with _writing(self.path):
             self._connection.execute(
-                "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (kind, key, pack(value))
+                "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (kind, key, record)
             )
 
     def get(self, kind: str, key: str) -> Arrays | None:
-        with _readable(self.path):
+        """What was stored under a kind and a key; None where nothing was."""
+        with _reading(self.path):
             row = self._connection.execute(
-                "SELECT value FROM notes WHERE kind = ? AND key = ?", (kind, key)
+                "SELECT record FROM notes WHERE kind = ? AND key = ?", (kind, key)
             ).fetchone()
-            return None if row is None else unpack(row[0])
+            return None if row is None else unseal(f"note {kind} {key}", row[0])
 
-    def n_pieces(self) -> int:
-        with _readable(self.path):
-            (count,) = self._connection.execute("SELECT COUNT(*) FROM pieces").fetchone()
-            return int(count)
+    def put_json(self, kind: str, key: str, value: Any) -> None:
+        """`put` for what JSON can hold."""
+        self.put(kind, key, json_arrays(value))
+
+    def get_json(self, kind: str, key: str) -> Any:
+        """`get` for what `put_json` stored."""
+        arrays = self.get(kind, key)
+        with _reading(self.path):
+            return None if arrays is None else json_value(arrays)
+
+    def items(self, kind: str) -> list[tuple[str, Arrays]]:
+        """Every key of a kind with its arrays, by key."""
+        with _reading(self.path):
+            rows = self._connection.execute(
+                "SELECT key, record FROM notes WHERE kind = ? ORDER BY key", (kind,)
+            ).fetchall()
+            return [(key, unseal(f"note {kind} {key}", record)) for key, record in rows]
 
 
-def pack(arrays: Arrays) -> bytes:
-    """Arrays as bytes: a checksum, the length of a JSON description, that, and the raw data."""
-    data = [np.asarray(array) for array in arrays.values()]
-    shapes = [
-        [name, array.dtype.str, list(array.shape)] for name, array in zip(arrays, data, strict=True)
-    ]
-    description = json.dumps(shapes).encode()
-    body = len(description).to_bytes(4, "little") + description
-    body += b"".join(array.tobytes() for array in data)
-    return zlib.crc32(body).to_bytes(4, "little") + body
+def points_digest(batch: Batch) -> str | None:
+    """What stands for a batch's points in the ledger; None for ids."""
+    if batch.embeds is None:
+        return None
+    return hashlib.sha256(np.asarray(batch.embeds, dtype="<f4").tobytes()).hexdigest()
 
 
-def unpack(blob: bytes) -> Arrays:
-    """Raises `ValueError` when the checksum does not fit."""
-    body = blob[4:]
-    if zlib.crc32(body) != int.from_bytes(blob[:4], "little"):
-        raise ValueError("a record is damaged")
-    at = 4 + int.from_bytes(body[:4], "little")
-    arrays: Arrays = {}
-    for name, dtype, shape in json.loads(body[4:at]):
-        count = int(np.prod(shape))
-        array = np.frombuffer(body, np.dtype(dtype), count, at).reshape(shape).copy()
-        arrays[name] = array
-        at += array.nbytes
+def _piece_arrays(batch: Batch, feedback: Feedback) -> Arrays:
+    rows = batch.ids if batch.ids is not None else batch.embeds
+    assert rows is not None
+    about = {
+        "embeds": points_digest(batch),
+        "shape": list(rows.shape),
+        "gradient": batch.wants_gradient,
+        "proposals": batch.wants_proposals,
+    }
+    arrays = {
+        **json_arrays(about),
+        "loss": np.asarray(feedback.loss, dtype="<f8"),
+        "exact": np.asarray(feedback.exact, dtype=bool),
+    }
+    if batch.ids is not None:
+        arrays["ids"] = np.asarray(batch.ids, dtype="<i8")
+    if batch.examples is not None:
+        arrays["examples"] = np.asarray(batch.examples, dtype="<i8")
+    if feedback.gradient is not None:
+        # Half the size; a gradient's later digits are noise of the arithmetic anyway.
+        arrays["gradient"] = np.asarray(feedback.gradient, dtype="<f4")
+    if feedback.proposals is not None:
+        arrays["proposed"] = np.asarray(feedback.proposals.ids, dtype="<i8")
+        arrays["log_probs"] = np.asarray(feedback.proposals.log_probs, dtype="<f8")
     return arrays
 
 
-def _feedback(arrays: Arrays) -> Feedback:
+def _piece(number: int, arrays: Arrays) -> Piece:
+    about = json_value(arrays)
     proposals = None
     if "proposed" in arrays:
         proposals = Proposals(arrays["proposed"], arrays["log_probs"])
-    return Feedback(arrays["loss"], arrays["exact"], arrays.get("gradient"), proposals)
+    return Piece(
+        number,
+        ids=arrays.get("ids"),
+        embeds=about["embeds"],
+        shape=tuple(about["shape"]),
+        examples=arrays.get("examples"),
+        wants_gradient=about["gradient"],
+        wants_proposals=about["proposals"],
+        feedback=Feedback(arrays["loss"], arrays["exact"], arrays.get("gradient"), proposals),
+    )
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=60)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    return connection
+def _make(path: Path, header: Mapping[str, Any]) -> None:
+    """Writes an empty ledger whole or not at all: a crash here leaves no half-made run."""
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    connection = sqlite3.connect(part, isolation_level=None)
+    try:
+        connection.executescript(SCHEMA)
+        record = seal(f"note {HEADER[0]} {HEADER[1]}", json_arrays(dict(header)))
+        connection.execute("INSERT INTO notes VALUES (?, ?, ?)", (*HEADER, record))
+    finally:
+        connection.close()
+    part.replace(path)
 
 
-def _existing(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # Not the plain path: SQLite would make a new file where one has just gone.
+    address = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(address, timeout=60, isolation_level=None, uri=True)
+
+
+def _must_exist(path: Path) -> None:
     if not path.is_file():
         raise HardpromptError(f"no run here: '{path}' does not exist")
-    with _readable(path):
-        connection = _connect(path)
-        row = connection.execute("SELECT value FROM meta WHERE key = 'version'").fetchone()
-        version = json.loads(row[0])
+
+
+def _existing(path: Path, mode: str) -> sqlite3.Connection:
+    with _reading(path):
+        connection = _connect(path, mode)
+        try:
+            _must_be_ours(path, connection)
+            if mode == "rw":
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _must_be_ours(path: Path, connection: sqlite3.Connection) -> None:
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if owner != APPLICATION:
+        raise ValueError("it was not made by hardprompt")
     if version > VERSION:
-        raise HardpromptError(f"'{path}' was made by a newer hardprompt; upgrade to read it")
-    return connection
+        raise HardpromptError(
+            f"'{path}' has format {version}, this hardprompt reads up to {VERSION}; upgrade it"
+        )
+
+
+def _damaged(path: Path, reason: object) -> HardpromptError:
+    return HardpromptError(
+        f"the ledger '{path}' is damaged ({reason}); start the search again in another folder"
+    )
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _reading(path: Path) -> Iterator[None]:
     """Turns what a damaged file can cause into one clear line."""
     try:
         yield
-    except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:
+    except sqlite3.ProgrammingError:  # a mistake of the caller, such as a closed ledger
+        raise
+    except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
+        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_CANTOPEN")):
+            raise HardpromptError(f"cannot read the ledger '{path}': {error}") from error
+        raise _damaged(path, error) from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turns a full disk and its like into one clear line."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, OSError) as error:
+        if isinstance(error, sqlite3.ProgrammingError):
+            raise
         raise HardpromptError(
-            f"the ledger '{path}' is damaged ({error}); start the search again in another folder"
+            f"cannot write the ledger '{path}': {error}; what it holds is safe: resume the run "
+            "once there is room and permission"
         ) from error
 
 
-def _take_lock(path: Path) -> IO[str] | None:
-    """A lock that the kernel releases when the process dies, however it dies."""
-    lock = path.with_suffix(".lock").open("a+", encoding="utf8")
+@contextmanager
+def _locked(path: Path) -> Iterator[IO[str]]:
+    """A lock that the kernel releases when the process dies, however it dies; kept on success."""
+    with _writing(path):
+        lock = path.with_suffix(".lock").open("a+", encoding="utf8")
+    try:
+        _take(lock, path)
+        yield lock
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _take(lock: IO[str], path: Path) -> None:
     if fcntl is not None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            lock.close()
+            holder = lock.read().strip() or "its process is not known"
             raise HardpromptError(
-                f"'{path.parent}' is already running (process {holder}); wait for it or stop it"
+                f"'{path.parent}' is already running ({holder}); wait for it or stop it"
             ) from None
+        except OSError:  # a file system without locks; there it is the user's care too
+            return
     with suppress(OSError):
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(f"process {os.getpid()} on {platform.node()}")
         lock.flush()
-    return lock
