@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -159,7 +158,7 @@ def search(**options: Any) -> None:
     \b
     hardprompt search --task sentiment --len 5
     """
-    _quieten(options["verbose"])
+    _environment()
     show = {key: options.pop(key) for key in ("as_json", "quiet", "verbose", "top")}
     if show["as_json"] and show["quiet"]:
         raise UsageError("--json and --quiet exclude each other")
@@ -190,11 +189,13 @@ def _search(
     import time
 
     began = time.monotonic()
-    _say("loading the model ...", show)
+    if sys.stderr.isatty():
+        _say("loading the model ...", show)
     from hardprompt.report.header import header
     from hardprompt.search import Search
     from hardprompt.session import Session
 
+    _hush(show["verbose"])
     session = Session.prepare(config)
     seconds = session.estimate()
     _say(header(session, session.example(), seconds) + "\n", show)
@@ -271,14 +272,18 @@ def _silent(show: dict[str, Any]) -> bool:
     return bool(show["quiet"] or (show["as_json"] and not show["verbose"]))
 
 
-def _quieten(verbose: bool) -> None:
-    """Keeps the libraries' own bars and warnings off the terminal."""
+def _environment() -> None:
+    """What tokenizers would warn of in processes that fork; the user's own setting wins."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _hush(verbose: bool) -> None:
+    """Keeps the libraries' own bars and warnings off the terminal."""
+    from transformers.utils import logging
+
     if not verbose:
-        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        os.environ.setdefault("TQDM_MININTERVAL", "0.5")
-        logging.getLogger("transformers").setLevel(logging.ERROR)
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
 
 
 @main.command()
@@ -304,7 +309,8 @@ def inspect(run: str | None, top: int, probe: bool, as_json: bool, output_dir: P
         return
     click.echo(inspect_report(results, top))
     if probe:
-        _quieten(verbose=False)
+        _environment()
+        _hush(verbose=False)
         from hardprompt.probe import probe_run
 
         click.echo("\n" + probe_report(probe_run(folder, results, top)))

@@ -29,6 +29,7 @@ from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
 from hardprompt.strategies.auto import Auto, choose
 from hardprompt.strategies.base import Strategy
+from hardprompt.strategies.exhaustive import Exhaustive
 from hardprompt.tasks import Task, load_task
 from hardprompt.template import Template
 from hardprompt.types import EMPTY, Batch, IntArray
@@ -95,6 +96,7 @@ class Session:
         seeds = seed_rows(scorers["search"], space, starts)
         space = replace(space, budget=budget, seeds=seeds)
         reason = "as asked"
+        _check_affordable(strategy, space)
         if isinstance(strategy, Auto):
             chosen, reason = choose(space)
             reason = f"{chosen.name}: {reason}"
@@ -211,6 +213,17 @@ def default_budget(model: CausalModel, scorer: Scorer, template: Template) -> fl
         tokens = sum(row.length - len(row.segments[0]) for row in scorer.rows)
         tokens += 2 * sum(scorer.slots) * len(scorer.rows)
     return float(min(MOST, max(FEWEST, round(DEFAULT_WORK / (2 * model.info.parameters * tokens)))))
+
+
+def _check_affordable(strategy: Strategy, space: SearchSpace) -> None:
+    """An exhaustive search that cannot end is a mistake; said before anything is spent."""
+    if isinstance(strategy, Exhaustive) and space.size > space.budget:
+        top = max(1, int(space.budget ** (1 / space.length)))
+        raise UsageError(
+            f"exhaustive over {len(space.tokens):,} tokens and length {space.length} needs "
+            f"{space.size:.1e} measurements; the budget is {space.budget:,.0f}. Narrow it with "
+            f"--vocab-top {top}, raise --budget, or take another strategy"
+        )
 
 
 def _start_texts(config: RunConfig, task: Task, template: str) -> list[str]:

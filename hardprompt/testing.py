@@ -111,7 +111,8 @@ def converse(
 ) -> Talk:
     """Asks and tells until the budget is spent; `told` answers the first batches, as a replay."""
     strategy.start(replace(objective.space, budget=budget), np.random.default_rng(seed))
-    spent, talk = 0.0, []
+    talk: Talk = []
+    spent = 0.0
     while spent < budget and len(talk) < 20 * budget:
         batch = strategy.ask()
         if not len(batch):
@@ -198,7 +199,7 @@ class StrategyContract:
     def test_global_generators_stay_untouched(self) -> None:
         import torch
 
-        before = np.random.get_state()[1].copy(), torch.get_rng_state()  # type: ignore[index,union-attr]
+        before = np.random.get_state()[1].copy(), torch.get_rng_state()  # type: ignore[index]
         self.talk()
         assert (before[0] == np.random.get_state()[1]).all()  # type: ignore[index]
         assert torch.equal(before[1], torch.get_rng_state())

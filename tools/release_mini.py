@@ -1,6 +1,6 @@
 """Puts a trained model into the package, with the sha256 of every file.
 
-    python tools/release_mini.py build/mini/model
+python tools/release_mini.py build/mini/model
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def inspect_report(results: dict[str, Any], top: int = 10) -> str:
 def _classes(results: dict[str, Any]) -> str:
     rows = [
         [
-            escape(f"{row['name']} = {row['word']}"),
+            escape(f"{row['label']} = {row['word']}"),
             *(figure(row[key]) for key in ("precision", "recall", "f1")),
             f"{row['rows']:.0f}",
         ]

@@ -1,0 +1,255 @@
+"""The command line as a user meets it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hardprompt.cli import main
+from hardprompt.errors import HardpromptError, UsageError
+
+ROOT = Path(__file__).parents[1]
+
+
+def hardprompt(*args, **options):
+    """Runs the command in a fresh interpreter."""
+    return subprocess.run(
+        [sys.executable, "-m", "hardprompt", *map(str, args)],
+        capture_output=True,
+        text=True,
+        cwd=options.pop("cwd", ROOT),
+        timeout=240,
+        **options,
+    )
+
+
+def call(*args):
+    """Runs the command in this process; errors come through as they are."""
+    result = CliRunner().invoke(main, list(map(str, args)), catch_exceptions=True)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def options(tiny_folder, tmp_path_factory):
+    """A search of a second: a tiny random model, a budget of 30 prompts."""
+    runs = tmp_path_factory.mktemp("runs")
+    return [
+        "--model", tiny_folder, "--len", "2", "--budget", "30", "--vocab-top", "200",
+        "--output-dir", runs,
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def finished(options, task_folder):
+    """The JSON of a finished search, and its options."""
+    result = call("search", "--task", task_folder, *options, "--json")
+    return json.loads(result.stdout), options
+
+
+def test_help_is_fast_because_torch_is_not_imported():
+    code = (
+        "import sys; from click.testing import CliRunner; from hardprompt.cli import main\n"
+        "for args in (['--help'], ['search', '-h'], ['--version'], ['ls', '--help']):\n"
+        "    assert CliRunner().invoke(main, args).exit_code == 0\n"
+        "heavy = {'torch', 'transformers', 'optuna', 'sklearn', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_search_prints_one_json_object_with_the_documented_fields(finished):
+    results, _ = finished
+    assert results["schema"] == "hardprompt.results/1"
+    fields = {
+        "text", "ids", "source", "search", "dev", "test", "test_interval", "gain_empty",
+        "gain_empty_interval", "gain_manual", "gain_manual_interval", "fluency",
+    }  # fmt: skip
+    entries = [*results["best"], results["baselines"]["empty"], *results["baselines"]["manual"]]
+    assert all(set(entry) == fields for entry in entries)
+    assert len(results["baselines"]["manual"]) >= 4
+    for key in ("strategy", "template", "budget", "measured", "seed", "run", "timing"):
+        assert key in results
+    tested = [entry["test"] is not None for entry in results["best"]]
+    assert tested == [i < 3 for i in range(len(tested))]
+    dev = [entry["dev"] for entry in results["best"]]
+    assert dev == sorted(dev, reverse=True)
+    assert results["measured"] <= results["budget"] == 30
+
+
+def test_reported_scores_are_those_of_the_text(finished, tiny_folder, task_folder):
+    from hardprompt.config import RunConfig
+    from hardprompt.session import Session
+
+    results, _ = finished
+    config = RunConfig(task=str(task_folder), model=str(tiny_folder), length=2)
+    session = Session.prepare(config)
+    gold = session.gold("search")
+    entry = results["best"][0]
+    scores = session.scorers["search"].by_text((entry["text"],))
+    loss = -scores[range(len(gold)), gold].mean()
+    # results.json holds six digits.
+    assert entry["search"] == pytest.approx(loss, abs=2e-6)
+    assert session.model.codec.encode(f"a {entry['text']}")[-2:] == entry["ids"]
+
+
+def test_inspect_ls_and_files_of_a_run(finished):
+    results, options = finished
+    root = options[-1]
+    folder = Path(results["run"])
+    assert {path.name for path in folder.iterdir()} >= {"ledger.db", "run.json", "results.json"}
+    text = call("inspect", folder, "--output-dir", root).stdout
+    for part in ("Classes, on test", "test rows change their class", "Best search loss"):
+        assert part in text
+    assert json.loads(call("inspect", folder, "--json").stdout) == results
+    assert folder.name in call("ls", "runs", "--output-dir", root).stdout
+    assert "loss without it" in call("inspect", folder, "--probe").stdout
+
+
+def test_ls_names_what_there_is():
+    assert "sentiment" in call("ls", "tasks").stdout
+    strategies = call("ls", "strategies").stdout
+    assert all(name in strategies for name in ("auto", "beam", "relax", "width=4"))
+    assert "mini" in call("ls", "models").stdout
+
+
+def test_dry_run_measures_and_writes_nothing(task_folder, options):
+    root = Path(options[-1])
+    before = set(root.iterdir())
+    result = call("search", "--task", task_folder, *options, "--dry-run")
+    assert set(root.iterdir()) == before
+    for part in ("template", "majority baseline", "[prompt]", "labels' own names"):
+        assert part in result.stderr
+
+
+def test_quiet_prints_the_prompt_alone_and_seeds_repeat(task_folder, options):
+    first, second = (call("search", "--task", task_folder, *options, "-q") for _ in range(2))
+    assert first.stdout == second.stdout
+    assert len(first.stdout.strip().split("\n")) == 1
+    assert first.stderr == ""
+
+
+@pytest.mark.parametrize("template", ["suffix", "{prompt:1} so {text} and {prompt:1} {label}"])
+def test_other_templates(task_folder, options, template):
+    args = [*options, "--template", template, "--min-len", 1, "--json"]
+    if "{" in template:
+        args = [a for a in args if a not in ("--len", "2")]
+    results = json.loads(call("search", "--task", task_folder, *args).stdout)
+    assert results["best"][0]["dev"] is not None
+
+
+def test_ctrl_c_prints_the_table_and_how_to_resume(task_folder, options):
+    args = [*options, "--budget", "4000", "--len", "3"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "hardprompt", "search", "--task", task_folder, *map(str, args)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    for line in child.stderr:
+        if line.startswith("budget"):
+            break
+    time.sleep(1.5)
+    os.kill(child.pid, signal.SIGINT)
+    stdout, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "Go on with: hardprompt search --resume" in stdout
+    assert "Traceback" not in stderr
+
+
+BAD = [
+    (["--task", "sentimnt"], UsageError, "Did you mean 'sentiment'"),
+    (["--task", "no/such/folder"], UsageError, "no task file or folder"),
+    (["--strategy", "evoltion"], UsageError, "Did you mean 'evolution'"),
+    (["--metric", "acuracy"], UsageError, "Did you mean 'accuracy'"),
+    (["--objective", "nl"], UsageError, "Did you mean 'nll'"),
+    (["--model", "mimi"], UsageError, "Did you mean 'mini'"),
+    (["--model", "./nowhere"], UsageError, "no model folder"),
+    (["--len", "0"], UsageError, "--len must be 1 or more, got 0"),
+    (["--len", "3", "--min-len", "4"], UsageError, "--min-len must be between 1 and --len"),
+    (["--budget", "0"], UsageError, "--budget must be above 0"),
+    (["--dtype", "float23"], UsageError, "Did you mean 'float32'"),
+    (["--device", "cuda:99"], UsageError, "--device cuda:99 cannot be used here"),
+    (["--template", "{text}"], UsageError, "needs {prompt} at least once"),
+    (["--template", "pre"], UsageError, "no template named 'pre'"),
+    (["--set", "widht=3", "--strategy", "beam"], UsageError, "Did you mean 'width'"),
+    (["--vocab", "none.txt"], UsageError, "no vocabulary or word file"),
+    (["--resume", "nothing"], UsageError, "no run 'nothing'"),
+    (["--json", "-q"], UsageError, "exclude each other"),
+]
+
+
+@pytest.mark.parametrize(("args", "kind", "message"), BAD, ids=[" ".join(b[0]) for b in BAD])
+def test_misuse_is_one_line_with_a_way_out(tmp_path, args, kind, message):
+    base = [] if "--len" in args else ["--len", "2"]
+    with pytest.raises(kind) as caught:
+        call("search", *base, *args, "--output-dir", tmp_path)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_errors_leave_with_their_exit_codes(tmp_path):
+    result = hardprompt("search", "--task", "sentimnt", cwd=tmp_path, env=os.environ | {
+        "PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert result.returncode == 2
+    assert result.stderr.strip().count("\n") == 0
+    assert result.stderr.startswith("error: no task named 'sentimnt'")
+    broken = tmp_path / "task"
+    broken.mkdir()
+    (broken / "train.jsonl").write_text('{"text": "a", "label": "x"}\n{broken\n')
+    for split in ("dev", "test"):
+        (broken / f"{split}.jsonl").write_text('{"text": "a", "label": "x"}\n')
+    result = hardprompt("search", "--task", broken)
+    assert result.returncode == 1
+    assert "train.jsonl line 2 is no JSON" in result.stderr
+
+
+def test_an_impossible_exhaustive_search_names_its_cost(tmp_path):
+    with pytest.raises(UsageError, match=r"exhaustive .* needs .* measurements"):
+        call("search", "--len", "5", "--strategy", "exhaustive", "--output-dir", tmp_path)
+
+
+def test_pickled_weights_are_refused(tiny_folder, tmp_path):
+    import shutil
+
+    folder = tmp_path / "pickled"
+    shutil.copytree(tiny_folder, folder)
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"never read")
+    with pytest.raises(HardpromptError, match="no safetensors weights"):
+        call("search", "--model", folder, "--output-dir", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"auto_map": {"AutoModelForCausalLM": "x.Y"}}, "code from its own repository"),
+        ({"_attn_implementation_internal": "org/kernel"}, "can fetch foreign code"),
+        ({"quantization_config": {"bits": 4}}, "quantised"),
+        ({"architectures": ["BertForMaskedLM"], "model_type": "bert"}, "masked model"),
+        ({"is_encoder_decoder": True}, "encoder-decoder"),
+        ({"model_type": "vit"}, "does not know as a causal model"),
+    ],
+)
+def test_configs_that_run_code_or_do_not_fit_are_refused(tiny_folder, tmp_path, change, message):
+    import shutil
+
+    folder = tmp_path / "changed"
+    shutil.copytree(tiny_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(HardpromptError, match=message):
+        call("search", "--model", folder, "--output-dir", tmp_path)
+
+
+def test_long_texts_are_cut_and_counted(task_folder, options):
+    row = {"text": "many words of no weight " * 100, "label": "good"}
+    with (task_folder / "test.jsonl").open("a", encoding="utf8") as file:
+        file.write(json.dumps(row) + "\n")
+    result = call("search", "--task", task_folder, *options, "--dry-run")
+    assert "1 texts of test are longer than the model's context" in result.stderr
