@@ -116,9 +116,9 @@ class Ledger:
         """Refuses to go on with another search than the one that is recorded."""
         stored, fresh = self.header, json.loads(json.dumps(dict(header)))
         differing = [
-            f"{key} (was {stored.get(key)!r}, is {fresh.get(key)!r})"
+            f"{key} (was {was!r}, is {now!r})"
             for key in sorted(stored.keys() | fresh.keys())
-            if stored.get(key) != fresh.get(key) or (key in stored) != (key in fresh)
+            if (was := stored.get(key, "nothing")) != (now := fresh.get(key, "nothing"))
         ]
         if differing:
             raise HardpromptError(
@@ -254,20 +254,16 @@ def _make(path: Path, header: Mapping[str, Any]) -> None:
     part.replace(path)
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    # Not the plain path: SQLite would make a new file where one has just gone.
-    address = f"{path.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(address, timeout=60, isolation_level=None, uri=True)
-
-
 def _must_exist(path: Path) -> None:
     if not path.is_file():
         raise HardpromptError(f"no run here: '{path}' does not exist")
 
 
 def _existing(path: Path, mode: str) -> sqlite3.Connection:
+    # Not the plain path: SQLite would make a new file where one has just gone.
+    address = f"{path.absolute().as_uri()}?mode={mode}"
     with _reading(path):
-        connection = _connect(path, mode)
+        connection = sqlite3.connect(address, timeout=60, isolation_level=None, uri=True)
         try:
             _must_be_ours(path, connection)
             if mode == "rw":

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from hardprompt.answer import Asked, allowed, differing
 from hardprompt.errors import HardpromptError
-from hardprompt.ledger import Ledger, Piece
+from hardprompt.ledger import Ledger, Piece, points_digest
 from hardprompt.space import SearchSpace
 from hardprompt.strategies.base import Strategy
-from hardprompt.types import Batch, BoolArray, Feedback, FloatArray, IntArray, Proposals
+from hardprompt.types import Batch, BoolArray, Feedback, FloatArray, IntArray
 
 STALLED = 20  # asked rows per row of budget, from which on a search only repeats itself
+FEWEST = 64  # rows of budget below which a single batch would already look like that
 HOPELESS = 64  # rows without one loss, after which nothing will come
 
 
@@ -31,6 +32,7 @@ class Progress:
     budget: float
     loss: float  # the best so far; NaN: none yet
     ids: IntArray | None
+    reason: str | None = None  # why the search ended; None: it goes on
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Found:
     number: int  # in order of first measurement
 
 
-class _OutOfBudget(Exception):
+class _End(Exception):
     """The study ends inside a batch: what is paid is recorded, nothing more is told."""
 
 
@@ -50,13 +52,22 @@ class _OutOfBudget(Exception):
 class Study:
     """Runs a strategy against an objective within a budget of rows.
 
-    A row on all examples costs 1, on a share of them that share, with its gradient the space's
-    `gradient_price`. It is charged by what is asked, never by what was computed, so that batch
-    sizes, early dropping and caches cannot change a search; a row known from this run is free.
+    Price. A row on all examples costs 1, on a share of them that share, with its gradient the
+    space's `gradient_price`. It is charged by what is asked, never by what was computed: a row
+    (same canonical ids, same examples) is charged once a run and free from then on, also where
+    a row that was dropped must be measured again because a later batch wants to know more.
+    Points, gradients and proposals are charged each time.
 
-    A row that was dropped early is told the bar that it failed, whatever its partial sum was,
-    for the same reason. With a ledger that already holds pieces, these are told again without any
-    model work after each was compared with what the strategy asks.
+    Permissions are used in full. A row above its `bar`, or above the `keep`-th best of the
+    distinct rows of its batch, is told as that limit with `exact` False, even where it was
+    measured to the end; with a bar, `keep` is not used. So what is told depends neither on
+    `piece` nor on how much the objective drops, and neither do the rows asked next nor the
+    ranking; as far as the objective's losses do not depend on which rows are measured together.
+
+    Resume. Pieces that the ledger holds are told again, whatever `piece` was then, after each
+    was compared with what the strategy asks; no model work is done for them. A search that the
+    budget, the clock or `stop` ended inside a batch told nothing of it, so going on equals one
+    undisturbed run; for a strategy that reads `space.budget` it must have been the same.
     """
 
     objective: Measures
@@ -67,14 +78,23 @@ class Study:
     seed: int = 0
     piece: int = 64  # rows measured between two commits
     patience: float | None = None  # rows without a better prompt, after which to end
-    deadline: Callable[[], bool] = lambda: False
-    on_piece: Callable[[Progress], None] = lambda progress: None
+    deadline: Callable[[], bool] | None = None  # asked after each piece; True: end
+    on_piece: Callable[[Progress], None] | None = None
 
     spent: float = field(default=0.0, init=False)
-    asked: int = field(default=0, init=False)
+    asked: float = field(default=0.0, init=False)  # rows, as if none had been known
     replayed: int = field(default=0, init=False)  # pieces told from the ledger
-    curve: list[tuple[float, float]] = field(default_factory=list, init=False)
+    drifted: int = field(default=0, init=False)  # of these, points that differ in some digits
+    curve: list[tuple[float, float]] = field(default_factory=list, init=False)  # (spent, best)
     _stopping: bool = field(default=False, init=False)
+    _found: dict[bytes, Found] = field(default_factory=dict, init=False)
+    _best: Found | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if not self.budget > 0:
+            raise HardpromptError(f"--budget must be above 0, got {self.budget:g}")
+        if self.piece < 1:
+            raise HardpromptError(f"a piece must be 1 row or more, got {self.piece}")
 
     def stop(self) -> None:
         """Ends the search after the piece in flight; safe to call from a signal handler."""
@@ -83,196 +103,168 @@ class Study:
     def run(self) -> str:
         """Searches until it ends, and returns why: exhausted, budget, patience, stalled,
         time or stopped."""
-        self._archive: dict[bytes, tuple[float, bool]] = {}
-        self._found: dict[bytes, Found] = {}
-        self._best: Found | None = None
-        self._gained_at, self._measured, self._alive = 0.0, 0, False
+        self._known: dict[bytes, tuple[float, bool]] = {}  # loss and exact, as told
+        self._found, self._best, self.curve = {}, None, []
+        self.spent, self.asked, self.replayed, self.drifted = 0.0, 0.0, 0, 0
+        self._gained_at, self._measured, self._fresh, self._alive = 0.0, 0, 0, False
         self._recorded: Iterator[Piece] = self.ledger.pieces()
         self._next = next(self._recorded, None)
-        self.strategy.start(self.space, np.random.default_rng(self.seed))
-        while True:
-            batch = self.strategy.ask()
-            if not len(batch):
-                return "exhausted"
-            self.asked += len(batch)
-            try:
-                feedback = self._answer(batch)
-            except _OutOfBudget as reason:
-                return str(reason)
-            self.strategy.tell(batch, feedback)
-            if self.patience is not None and self.spent - self._gained_at > self.patience:
-                return "patience"
-            if self.asked > STALLED * max(self.budget, HOPELESS):
-                return "stalled"
+        self.strategy.start(self.space, np.random.Generator(np.random.PCG64(self.seed)))
+        reason = None
+        while reason is None:
+            reason = self._step()
+        self._report(None, reason)
+        return reason
 
-    def ranking(self) -> list[Found]:
-        """Prompts measured exactly on all examples and long enough, best first."""
-        return sorted(self._found.values(), key=lambda found: (found.loss, found.number))
+    def ranking(self, n: int | None = None) -> list[Found]:
+        """The n best prompts, measured exactly on all examples and long enough, best first."""
+        ranked = sorted(self._found.values(), key=lambda found: (found.loss, found.number))
+        return ranked[:n]
+
+    def _step(self) -> str | None:
+        """Asks and tells once; the reason to end, if there is one."""
+        batch = self.strategy.ask()
+        if not len(batch):
+            return "exhausted"
+        try:
+            feedback = self._answer(batch)
+        except _End as end:
+            return str(end)
+        self.strategy.tell(batch, feedback)
+        if self.patience is not None and self.spent - self._gained_at >= self.patience:
+            return "patience"
+        return "stalled" if self.asked > STALLED * max(self.budget, FEWEST) else None
+
+    def _may_go_on(self) -> None:
+        """Only before new work, so that what was paid is always told again first."""
+        if self._next is not None:
+            return
+        if self._stopping:
+            raise _End("stopped")
+        # Not before the first piece: every resumed run gets at least a step further.
+        if self._fresh and self.deadline is not None and self.deadline():
+            raise _End("time")
 
     def _answer(self, batch: Batch) -> Feedback:
-        keys = self._keys(batch)
-        todo = self._unknown(batch, keys)
-        measured = Feedback(np.full(len(batch), np.nan), np.ones(len(batch), dtype=bool))
+        asked = self._open(batch)
+        before = self.spent
+        self.asked += asked.price * len(batch)
+        try:
+            if not len(asked.todo):
+                self._may_go_on()  # a search that only repeats itself can be stopped too
+            while asked.done < len(asked.todo):
+                self._measure_piece(asked)
+                self.spent = before + asked.paid()
+                self._report(asked)
+        except _End:
+            self._enter(asked, before)
+            raise
+        return self._enter(asked, before)
+
+    def _open(self, batch: Batch) -> Asked:
         price = self.space.price(batch)
-        for first in range(0, len(todo), self.piece):
-            rows = todo[first : first + self.piece]
-            affordable = int((self.budget - self.spent) / price + 1e-9)
-            if affordable < 1:
-                raise _OutOfBudget("budget")
-            cut = rows[:affordable]
-            measured = self._measure_piece(batch, cut, measured)
-            self.spent += price * len(cut)
-            self._remember(batch, cut, keys, measured)
-            if len(cut) < len(rows):
-                raise _OutOfBudget("budget")
-        return self._fill_in(batch, keys, measured)
+        if not price > 0:
+            raise HardpromptError("the strategy asks for losses on no examples")
+        ids = None if batch.ids is None else self.space.canonical(batch.ids)
+        return Asked.open(batch, ids, price, self._known)
 
-    def _keys(self, batch: Batch) -> list[bytes] | None:
-        """What makes two rows the same question; None where every row is its own."""
-        if batch.ids is None or batch.wants_gradient:
-            return None
-        some = b"" if batch.examples is None else batch.examples.tobytes()
-        more = batch.wants_proposals.to_bytes(4, "little")
-        return [row.tobytes() + some + more for row in self.space.canonical(batch.ids)]
+    def _measure_piece(self, asked: Asked) -> None:
+        """Measures, or tells again, the next rows; raises `_End` where it may not."""
+        self._may_go_on()
+        size = self.piece if self._next is None else len(self._next)
+        wanted = asked.todo[asked.done : asked.done + size]
+        room = self.budget - self.spent
+        # Prices are fractions: a thousandth of a row forgives their rounding.
+        costs = asked.price * np.cumsum(asked.charged[wanted])
+        rows = wanted[costs <= room + 1e-3 * asked.price]
+        if not len(rows) or (self._next is not None and len(rows) < len(wanted)):
+            raise _End("budget")
+        part = asked.cut(rows)
+        feedback = self._measure(part) if self._next is None else self._tell_again(part, self._next)
+        asked.take(rows, feedback)
+        self._check_alive(feedback)
 
-    def _unknown(self, batch: Batch, keys: list[bytes] | None) -> IntArray:
-        if keys is None or batch.wants_proposals:
-            return np.arange(len(batch))
-        first: dict[bytes, int] = {}
-        for number, key in enumerate(keys):
-            known = self._archive.get(key)
-            # A loss that was only a bound answers again where the bar has not risen above it.
-            enough = known is not None and (
-                known[1] or (batch.bar is not None and known[0] >= batch.bar[number])
+    def _measure(self, part: Batch) -> Feedback:
+        feedback = self.objective.measure(part)
+        if not allowed(part, feedback):
+            # A NaN took the place of a row to keep: the others were measured against too little.
+            part = replace(part, keep=None, bar=None)
+            feedback = self.objective.measure(part)
+        if not allowed(part, feedback):
+            raise HardpromptError("the objective left rows unmeasured that nobody gave up")
+        self._fresh += 1
+        return self.ledger.append_piece(part, feedback).feedback
+
+    def _tell_again(self, part: Batch, piece: Piece) -> Feedback:
+        other = differing(part, piece)
+        if not other and not allowed(part, piece.feedback):
+            other.append("losses given up")
+        if other:
+            raise HardpromptError(
+                f"the ledger tells another story at piece {piece.number}: other "
+                f"{', '.join(other)}; was the strategy changed since? Start a new run"
             )
-            if not enough:
-                first.setdefault(key, number)
-        return np.array(sorted(first.values()), dtype=np.int64)
+        # Points come from arithmetic that differs between machines; what is told does not.
+        self.drifted += points_digest(part) != piece.embeds
+        self.replayed += 1
+        self._next = next(self._recorded, None)
+        return piece.feedback
 
-    def _measure_piece(self, batch: Batch, rows: IntArray, so_far: Feedback) -> Feedback:
-        part = replace(
-            batch,
-            ids=None if batch.ids is None else batch.ids[rows],
-            embeds=None if batch.embeds is None else batch.embeds[rows],
-            bar=None if batch.bar is None else batch.bar[rows],
-            # How many are kept is known of the whole batch only, not of its pieces.
-            keep=batch.keep if len(rows) == len(batch) else None,
-        )
-        question = _question(part)
-        if self._next is not None:
-            _compare(self._next.question, question, self.replayed)
-            feedback = self._next.feedback
-            self._next = next(self._recorded, None)
-            self.replayed += 1
-        else:
-            if self._stopping:
-                raise _OutOfBudget("stopped")
-            if self.deadline():
-                raise _OutOfBudget("time")
-            feedback = _told(part, self.objective.measure(part))
-            self.ledger.append_piece(question, feedback)
-        return _merge(so_far, rows, feedback, len(batch))
-
-    def _remember(
-        self, batch: Batch, rows: IntArray, keys: list[bytes] | None, told: Feedback
-    ) -> None:
-        self._measured += len(rows)
-        self._alive = self._alive or bool(np.isfinite(told.loss[rows]).any())
+    def _check_alive(self, feedback: Feedback) -> None:
+        self._measured += len(feedback.loss)
+        self._alive = self._alive or bool(np.isfinite(feedback.loss).any())
         if not self._alive and self._measured >= HOPELESS:
             raise HardpromptError(
-                f"none of {self._measured} prompts could be measured: they do not survive being "
-                "written out with this tokenizer, or the model returns NaN; try --vocab words "
-                "or --dtype float32"
+                f"no prompt could be measured: all of the first {self._measured} came back as "
+                "NaN. They do not survive being written out with this tokenizer, or the model "
+                "overflows; try --vocab words or --dtype float32"
             )
-        for row in rows:
-            if keys is not None:
-                self._archive[keys[row]] = (float(told.loss[row]), bool(told.exact[row]))
-        if batch.ids is not None and batch.examples is None:
-            self._enter(self.space.canonical(batch.ids[rows]), told.loss[rows], told.exact[rows])
-        best = self._best
-        self.on_piece(
-            Progress(
-                self.spent,
-                self.budget,
-                float("nan") if best is None else best.loss,
-                None if best is None else best.ids,
-            )
-        )
 
-    def _enter(self, ids: IntArray, loss: FloatArray, exact: BoolArray) -> None:
-        fit = self.space.lengths_allowed(ids) & exact & np.isfinite(loss)
-        for row, value in zip(ids[fit], loss[fit], strict=True):
-            key = row.tobytes()
-            if key in self._found:
-                continue
-            found = Found(row.copy(), float(value), len(self._found))
-            self._found[key] = found
-            if self._best is None or found.loss < self._best.loss:
-                self._best = found
-                self._gained_at = self.spent
-                self.curve.append((round(self.spent, 6), found.loss))
-
-    def _fill_in(self, batch: Batch, keys: list[bytes] | None, told: Feedback) -> Feedback:
-        """Answers the rows that were known, or twice in the batch, from the archive."""
-        if keys is None or batch.wants_proposals:
-            return told
-        known = [self._archive[key] for key in keys]
-        return Feedback(
-            np.array([loss for loss, _ in known]), np.array([exact for _, exact in known])
-        )
-
-
-def _told(batch: Batch, feedback: Feedback) -> Feedback:
-    """Dropped rows are told the bar they failed: how far each got depends on the batches."""
-    dropped = ~feedback.exact
-    if not dropped.any():
+    def _enter(self, asked: Asked, before: float) -> Feedback:
+        """Makes the answer from what was measured, and remembers it."""
+        feedback = asked.told()
+        if asked.keys is not None:
+            for row in asked.measured().tolist():
+                self._remember(asked.keys[row], feedback.loss[row], feedback.exact[row])
+        if asked.ids is None or asked.batch.examples is not None:
+            return feedback
+        spent = before + asked.price * np.cumsum(asked.charged[asked.todo])
+        for row, so_far in zip(asked.todo[: asked.done], spent.tolist(), strict=False):
+            loss, exact = float(feedback.loss[row]), bool(feedback.exact[row])
+            if asked.keys is not None:  # its equal may have had a higher bar
+                loss, exact = self._known[asked.keys[row]]
+            if exact:
+                self._rank(asked.ids[row], loss, so_far)
         return feedback
-    limit = np.full(len(batch), np.inf) if batch.bar is None else batch.bar.astype(np.float64)
-    if batch.keep is not None:
-        kept = np.sort(feedback.loss[feedback.exact & np.isfinite(feedback.loss)])
-        limit = np.minimum(limit, kept[min(batch.keep, len(kept)) - 1])
-    return replace(feedback, loss=np.where(dropped, limit, feedback.loss))
 
+    def _remember(self, key: bytes, loss: float, exact: bool) -> None:
+        known = self._known.get(key)
+        if known is None or (not known[1] and (exact or loss > known[0])):
+            self._known[key] = float(loss), bool(exact)
 
-def _merge(so_far: Feedback, rows: IntArray, part: Feedback, n: int) -> Feedback:
-    loss, exact = so_far.loss.copy(), so_far.exact.copy()
-    loss[rows], exact[rows] = part.loss, part.exact
-    gradient, proposals = so_far.gradient, so_far.proposals
-    if part.gradient is not None:
-        if gradient is None:
-            gradient = np.zeros((n, *part.gradient.shape[1:]), dtype=part.gradient.dtype)
-        gradient = gradient.copy()
-        gradient[rows] = part.gradient
-    if part.proposals is not None:
-        width = part.proposals.ids.shape[1]
-        if proposals is None:
-            proposals = Proposals(np.zeros((n, width), np.int64), np.zeros((n, width)))
-        ids, log_probs = proposals.ids.copy(), proposals.log_probs.copy()
-        ids[rows], log_probs[rows] = part.proposals.ids, part.proposals.log_probs
-        proposals = Proposals(ids, log_probs)
-    return Feedback(loss, exact, gradient, proposals)
+    def _rank(self, ids: IntArray, loss: float, spent: float) -> None:
+        key = ids.tobytes()
+        if key in self._found or not self._fit(ids[None], np.array([loss]))[0]:
+            return
+        self._found[key] = found = Found(ids.copy(), loss, len(self._found))
+        if self._best is None or loss < self._best.loss:
+            self._best, self._gained_at = found, spent
+            self.curve.append((round(spent, 6), loss))
 
+    def _fit(self, ids: IntArray, loss: FloatArray) -> BoolArray:
+        finite: BoolArray = np.isfinite(loss)
+        return self.space.lengths_allowed(ids) & finite
 
-def _question(batch: Batch) -> dict[str, Any]:
-    """What replay compares. Points are named by their shape: arithmetic of another machine
-    may differ in the last bits, while the told gradients are the recorded ones."""
-    asked = {
-        "ids": None if batch.ids is None else batch.ids.tolist(),
-        "embeds": None if batch.embeds is None else list(batch.embeds.shape),
-        "gradient": batch.wants_gradient,
-        "proposals": batch.wants_proposals,
-        "examples": None if batch.examples is None else batch.examples.tolist(),
-    }
-    if batch.bar is not None:
-        # Bars come from recorded losses: the same when replayed, so a digest will do.
-        asked["bar"] = hashlib.sha256(batch.bar.astype("<f8").tobytes()).hexdigest()[:16]
-    return asked
-
-
-def _compare(recorded: dict[str, Any], asked: dict[str, Any], number: int) -> None:
-    for key in recorded.keys() | asked.keys():
-        if recorded.get(key) != asked.get(key):
-            raise HardpromptError(
-                f"the ledger tells another story at piece {number}: its {key} differ; "
-                "was the strategy changed since? Start a new run"
-            )
+    def _report(self, asked: Asked | None, reason: str | None = None) -> None:
+        if self.on_piece is None:
+            return
+        best, ids = float("nan"), None
+        if self._best is not None:
+            best, ids = self._best.loss, self._best.ids
+        if asked is not None and asked.ids is not None and asked.batch.examples is None:
+            fit = self._fit(asked.ids, asked.loss) & asked.exact
+            loss = np.where(fit, asked.loss, np.inf)
+            row = int(loss.argmin())
+            if fit[row] and not loss[row] >= best:
+                best, ids = float(loss[row]), asked.ids[row]
+        self.on_piece(Progress(self.spent, self.budget, best, ids, reason))
