@@ -41,9 +41,10 @@ class Search:
         """The results, also written to the run's folder; nothing measured is lost on the way."""
         path = self.folder / runs.LEDGER
         header = self.session.header()
-        ledger = Ledger.open(path) if resume else Ledger.create(path, header)
-        with ledger:
-            if resume:
+        # A run that was killed before its first record has a folder, but no ledger yet.
+        known = resume and path.exists()
+        with Ledger.open(path) if known else Ledger.create(path, header) as ledger:
+            if known:
                 ledger.check(header)
             evaluator = Evaluator(self.session, ledger)
             timing = {"prepared": time.monotonic() - self.began}
