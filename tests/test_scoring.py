@@ -1,5 +1,7 @@
 """Batched scores equal those of one row at a time, for every family, template and batch size."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -209,6 +211,26 @@ def test_proposals_are_the_likeliest_allowed_tokens(make_model):
         log_probs = plain(torch.tensor([ids])).logits[0, -1].log_softmax(-1).numpy()
     best = space.tokens[np.argsort(-log_probs[space.tokens], kind="stable")[:5]]
     assert (told.proposals.ids[0] == best).all()
+
+
+def test_proposals_for_an_empty_slot_follow_the_text(make_model):
+    plain, model = make_model("llama")
+    scorer, space = build(model, "{text} {prompt} {label}")
+    row = np.full((1, space.length), EMPTY)
+    told = Objective(scorer, GOLD, space, loss_named("nll")).measure(
+        Batch(ids=row, wants_proposals=5)
+    )
+    heads = [row.segments[0] for row in scorer.rows]
+    common = Counter(map(len, heads)).most_common(1)[0][0]
+    with torch.no_grad():
+        log_probs = [
+            plain(torch.tensor([head])).logits[0, -1].log_softmax(-1).numpy()
+            for head in heads
+            if len(head) == common
+        ]
+    mean = np.mean(log_probs, axis=0)[space.tokens]
+    assert (told.proposals.ids[0] == space.tokens[np.argsort(-mean, kind="stable")[:5]]).all()
+    np.testing.assert_allclose(told.proposals.log_probs[0], np.sort(mean)[::-1][:5], atol=1e-5)
 
 
 def test_long_texts_are_cut_at_their_end(make_model):

@@ -187,7 +187,8 @@ class CausalModel:
     def _logits(self, parts: list[Tensor], example: Tensor, head: Any, keep: int) -> Tensor:
         """`(rows, keep, V)` logits of the last positions."""
         options: dict[str, Any] = {"use_cache": False}
-        if head is not None:
+        # Where nothing follows the beginning (an empty slot), there is nothing to run after it.
+        if head is not None and any(part.shape[1] for part in parts[1:]):
             parts = parts[1:]
             options = {"past_key_values": self._expand(head, example), "use_cache": True}
         if any(part.is_floating_point() for part in parts):
