@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ def assemble(
     empty: Candidate,
     manual: Sequence[Candidate],
     best_manual: Candidate | None,
-    tested: int,
+    tested: Container[int],
     pick: int,
     study: Study,
     reason: str,
@@ -65,7 +65,7 @@ def assemble(
         "ended": reason,
         "seed": session.config.seed,
         "best": [
-            judge.entry(candidate, tested=number < tested)
+            judge.entry(candidate, tested=number in tested)
             for number, candidate in enumerate(candidates)
         ],
         "pick": pick,

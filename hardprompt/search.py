@@ -16,12 +16,13 @@ from hardprompt.evaluation import Evaluator
 from hardprompt.ledger import Ledger
 from hardprompt.metrics import standard_error
 from hardprompt.results import Candidate, assemble
-from hardprompt.selection import diverse, readable_pick
+from hardprompt.selection import diverse, readable_pick, shortlist
 from hardprompt.session import Session
-from hardprompt.study import Progress, Study
+from hardprompt.study import Found, Progress, Study
 from hardprompt.types import EMPTY, IntArray
 
 LISTED, TESTED = 10, 3
+FLUENT = 3  # of those listed, prompts that are there because they read well
 # What the clock must leave for dev, test and the report, as a share of the whole command.
 RESERVE = 0.35
 
@@ -59,8 +60,7 @@ class Search:
 
     def show(self, ids: IntArray) -> str:
         """A row of tokens as the prompt that a user pastes."""
-        renderer = self.session.scorers["search"].renderer
-        return self.session.template.show(renderer.prompt_texts(ids, self.session.space.slots))
+        return self.session.template.show(self._prompts(ids))
 
     def so_far(self, n: int) -> list[tuple[str, float]]:
         """The best prompts of an unfinished search with their loss."""
@@ -105,13 +105,13 @@ class Search:
         assert self.study is not None
         candidates = self._candidates(evaluator)
         self.on_phase("test")
-        tested = [candidate.prompts for candidate in candidates[:TESTED]]
+        pick = self._pick(candidates, evaluator)
+        tested = sorted({*range(min(TESTED, len(candidates))), pick})
         empty, *manual = (self._baseline(prompts, evaluator) for prompts in self._baselines())
         best_manual = max(manual, key=lambda m: (m.dev, -m.loss), default=None)
-        if best_manual is not None:
-            tested.append(best_manual.prompts)
-        for prompts in (empty.prompts, *tested):
-            evaluator.log_probs(prompts, "test")
+        judged = [empty, *(candidates[number] for number in tested)]
+        for candidate in judged if best_manual is None else [*judged, best_manual]:
+            evaluator.log_probs(candidate.prompts, "test")
         self.on_phase("tokens")
         return assemble(
             self.session,
@@ -120,22 +120,21 @@ class Search:
             empty=empty,
             manual=manual,
             best_manual=best_manual,
-            tested=TESTED,
-            pick=self._pick(candidates, evaluator),
+            tested=tested,
+            pick=pick,
             study=self.study,
             reason=reason,
             run=self.folder,
         )
 
     def _candidates(self, evaluator: Evaluator) -> list[Candidate]:
-        """The best by search loss, measured as text, in the order of dev."""
+        """The shortlist of the search, measured as text, in the order of dev."""
         self.on_phase("dev")
         assert self.study is not None
         session = self.session
         found = []
-        for item in diverse(self.study.ranking(), LISTED):
-            renderer = session.scorers["search"].renderer
-            prompts = tuple(renderer.prompt_texts(item.ids, session.space.slots))
+        for item in self._shortlist(evaluator):
+            prompts = self._prompts(item.ids)
             ids = tuple(int(token) for token in item.ids if token != EMPTY)
             found.append(self._measured(prompts, ids, "search", evaluator))
         if session.config.strategy == "auto":
@@ -148,6 +147,26 @@ class Search:
                 "the search ended before one prompt was measured; give it more --time or --budget"
             )
         return sorted(found, key=lambda c: (-c.dev, c.loss))
+
+    def _shortlist(self, evaluator: Evaluator) -> list[Found]:
+        """What dev is to judge: the best by loss, and the most fluent that keep half its gain."""
+        assert self.study is not None
+        ranking = self.study.ranking()
+        if not ranking:
+            return []
+        empty, *_ = self._baselines()
+        bar = (ranking[0].loss + evaluator.loss(empty)) / 2
+
+        def fluency(found: Found) -> float:
+            value = evaluator.fluency(self._prompts(found.ids))
+            return -np.inf if value is None else value
+
+        return shortlist(ranking, fluency, bar, LISTED, FLUENT)
+
+    def _prompts(self, ids: IntArray) -> tuple[str, ...]:
+        """A row of tokens as the text of each slot."""
+        renderer = self.session.scorers["search"].renderer
+        return tuple(renderer.prompt_texts(ids, self.session.space.slots))
 
     def _baseline(self, prompts: tuple[str, ...], evaluator: Evaluator) -> Candidate:
         codec = self.session.model.codec
@@ -172,8 +191,7 @@ class Search:
         predicted = evaluator.predictions(candidates[0].prompts, "dev")
         n_classes = len(session.task.labels)
         error = standard_error(session.metric, session.gold("dev"), predicted, n_classes)
-        shown = candidates[:TESTED]
-        return readable_pick([c.dev for c in shown], error, [c.fluency for c in shown])
+        return readable_pick([c.dev for c in candidates], error, [c.fluency for c in candidates])
 
     def _timing(self, marks: dict[str, float]) -> dict[str, float]:
         objective = self.session.objective
