@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 
 BAD = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, direction, zero-width and the like
+FEWEST_ROWS = 40  # below, a 95% interval spans over a quarter of the scale
 
 
 def escape(text: str) -> str:
@@ -31,6 +32,14 @@ def gain(value: float | None, interval: Sequence[float] | None) -> str:
     if value is None or interval is None:
         return "-"
     return f"{value:+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]"
+
+
+def reported(value: float | None, interval: Sequence[float] | None, rows: int) -> str:
+    """`0.750 [0.551, 0.880]`, and beside it a warning where the rows are too few to rely on."""
+    if interval is None:
+        return figure(value)
+    few = "" if rows >= FEWEST_ROWS else " (too few rows for a test figure)"
+    return f"{figure(value)} [{interval[0]:.3f}, {interval[1]:.3f}]{few}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
