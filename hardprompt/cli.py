@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hardprompt import __version__, runs
-from hardprompt.commands.options import task_options
+from hardprompt.commands.check import check
+from hardprompt.commands.new_task import new_task
+from hardprompt.commands.task_options import task_options
 from hardprompt.config import RunConfig
 from hardprompt.errors import UsageError
 
@@ -332,3 +334,7 @@ def list_things(what: str, output_dir: Path) -> None:
         click.echo(listing.models())
     else:
         click.echo(listing.runs_table(runs.listed(output_dir)))
+
+
+main.add_command(check)
+main.add_command(new_task)

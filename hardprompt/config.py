@@ -10,6 +10,7 @@ from hardprompt.errors import UsageError
 
 STARTS = ("manual", "random")
 DEFAULT_TASK = "sentiment"
+FEWEST_TEST_ROWS = 40  # below, a 95% interval spans over a quarter of the scale
 
 
 @dataclass(frozen=True)

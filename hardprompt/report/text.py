@@ -5,8 +5,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from hardprompt.config import FEWEST_TEST_ROWS
+
 BAD = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, direction, zero-width and the like
-FEWEST_ROWS = 40  # below, a 95% interval spans over a quarter of the scale
 
 
 def escape(text: str) -> str:
@@ -38,7 +39,7 @@ def reported(value: float | None, interval: Sequence[float] | None, rows: int) -
     """`0.750 [0.551, 0.880]`, and beside it a warning where the rows are too few to rely on."""
     if interval is None:
         return figure(value)
-    few = "" if rows >= FEWEST_ROWS else " (too few rows for a test figure)"
+    few = "" if rows >= FEWEST_TEST_ROWS else " (too few rows for a test figure)"
     return f"{figure(value)} [{interval[0]:.3f}, {interval[1]:.3f}]{few}"
 
 

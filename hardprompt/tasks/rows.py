@@ -82,12 +82,17 @@ def _check_field(records: Sequence[Record], path: Path, field: str) -> None:
 def label_name(value: object) -> str | None:
     """A label as a name, whether a file holds words or numbers; None where there is none."""
     if isinstance(value, str):
-        return value.strip() or None
+        return None if _broken(value) else value.strip() or None
     if isinstance(value, bool):
         return str(value).lower()  # as JSON writes it
     if isinstance(value, (int, float)) and value == value:
         return str(value)
     return None
+
+
+def _broken(text: str) -> bool:
+    """Whether a text holds halves of characters, as JSON may, which no file or model takes."""
+    return any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def found_names(part: Part) -> tuple[str, ...]:
@@ -116,7 +121,7 @@ def fault(part: Part, row: Row, names: Sequence[str]) -> Fault | None:
         )
     if not isinstance(text, str):
         return Fault("text", f"{where}: '{part.text_field}' must be a text, got {text!r}")
-    if any("\ud800" <= char <= "\udfff" for char in text):
+    if _broken(text):
         return Fault(
             "text", f"{where}: '{part.text_field}' holds half a character (a lone surrogate)"
         )

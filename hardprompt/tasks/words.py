@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from hardprompt.errors import UsageError
@@ -47,10 +48,9 @@ def label_words(names: Sequence[str], given: Mapping[str, str] | None = None) ->
     place = [0] * len(names)
     while True:
         words = [choice[i] for choice, i in zip(choices, place, strict=True)]
+        uses = Counter(words)
         movable = [
-            n
-            for n, word in enumerate(words)
-            if words.count(word) > 1 and place[n] + 1 < len(choices[n])
+            n for n, word in enumerate(words) if uses[word] > 1 and place[n] + 1 < len(choices[n])
         ]
         if not movable:
             return tuple(Label(name, word) for name, word in zip(names, words, strict=True))
