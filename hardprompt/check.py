@@ -13,6 +13,7 @@ from hardprompt.models.base import PromptModel
 from hardprompt.session import choose_template
 from hardprompt.tasks.draft import Draft
 from hardprompt.tasks.findings import Finding, Place, data_findings, files_of
+from hardprompt.tasks.rows import listed
 from hardprompt.template import Template
 from hardprompt.vocabulary import Vocabulary
 
@@ -90,12 +91,12 @@ def check_task(
         fit = Fit(model, chosen, vocabulary, length)
         words, melted = _words(fit, draft.task.words, texts[0][1])
         findings += [*melted, *_word_findings(model, words)]
-        findings += _slots(fit, name, texts, breaks=True)
+        findings += _slots(fit, chosen.source, texts, breaks=True)
         findings += _long_rows(fit, model, words, texts)
         for other, source in draft.task.templates.items():
             if other != name:
                 fit = Fit(model, Template.parse(source), vocabulary, length)
-                findings += _slots(fit, other, texts, breaks=False)
+                findings += _slots(fit, source, texts, breaks=False)
     return Check(draft, model, chosen, words, tuple(findings))
 
 
@@ -126,40 +127,40 @@ def _words(
 
 def _word_findings(model: PromptModel, words: Words) -> Iterator[Finding]:
     same: dict[tuple[int, ...], list[str]] = defaultdict(list)
-    start: dict[int, list[str]] = defaultdict(list)
+    start: dict[int, set[tuple[int, ...]]] = defaultdict(set)
     for word, tokens in words.items():
-        if len(tokens) > 1:
-            split = "|".join(_pieces(model, tokens))
-            yield Finding(
-                "tokens",
-                f"the label word '{word}' is {len(tokens)} tokens ({split}): all of them count, so "
-                "that it scores lower than a word of one; another word may do better",
-            )
         if tokens:
             same[tokens].append(word)
-            start[tokens[0]].append(word)
+            start[tokens[0]].add(tokens)
     for tokens, equal in same.items():
         if len(equal) > 1:
-            split = "|".join(_pieces(model, tokens))
-            message = f"the label words {_listed(equal)} are the same tokens ({split})"
-            yield Finding("collision", message, breaks=True)
-    for token, alike in start.items():
-        if len({words[word] for word in alike}) > 1:
-            yield Finding(
-                "start",
-                f"the label words {_listed(alike)} begin with the same token "
-                f"({_pieces(model, (token,))[0]}): only what follows it tells them apart",
-            )
+            message = f"label words that are the same tokens ({_split(model, tokens)}): "
+            yield Finding("collision", message + listed(map(repr, equal)), breaks=True)
+    several = [_split(model, tokens) for tokens in same if len(tokens) > 1]
+    if several:
+        yield Finding(
+            "tokens",
+            "label words of several tokens, which all count, so that they score lower than words "
+            f"of one: {listed(several)}",
+        )
+    alike = [sorted(group) for group in start.values() if len(group) > 1]
+    if alike:
+        groups = (" and ".join(_split(model, tokens) for tokens in group) for group in alike)
+        yield Finding(
+            "start",
+            "label words that begin with the same token, so that only what follows it tells them "
+            f"apart: {listed(groups)}",
+        )
 
 
 def _slots(
-    fit: Fit, name: str, texts: Sequence[tuple[Place, str]], *, breaks: bool
+    fit: Fit, source: str, texts: Sequence[tuple[Place, str]], *, breaks: bool
 ) -> Iterator[Finding]:
     unclean = fit.unclean([text for _, text in texts])
     if unclean:
         yield Finding(
             "template",
-            f"rows where the template '{name}' leaves no clean place for a token with this "
+            f"rows where the template '{source}' leaves no clean place for a token with this "
             "tokenizer (put a space before {prompt})",
             tuple((texts[number][0],) for number in unclean),
             breaks=breaks,
@@ -187,5 +188,5 @@ def _pieces(model: PromptModel, tokens: Sequence[int]) -> list[str]:
     return [model.codec.piece([token]) for token in tokens]
 
 
-def _listed(words: Sequence[str]) -> str:
-    return ", ".join(f"'{word}'" for word in words)
+def _split(model: PromptModel, tokens: Sequence[int]) -> str:
+    return "|".join(_pieces(model, tokens)).strip()

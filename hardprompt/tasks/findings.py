@@ -9,14 +9,14 @@ from itertools import combinations
 
 from hardprompt.config import FEWEST_TEST_ROWS
 from hardprompt.tasks.draft import FEWEST, SPLITS, Draft, rare_labels
-from hardprompt.tasks.rows import SHOWN, Part, Row, fault, label_index, same_text
+from hardprompt.tasks.rows import Part, Row, fault, label_index, listed, same_text
 from hardprompt.tasks.words import equal_words
 
 IMBALANCE = 2.0  # most rows of a class for one of another, before it is said
 FAULTS = {
     "empty": "without a text",
     "text": "whose text is no text",
-    "label": "with a label that the task does not name:",
+    "label": "with a label that the task does not name",
 }
 
 Place = tuple[str, int]  # a split or file, and a line in it, from 1
@@ -61,8 +61,9 @@ def _faults(draft: Draft, name: str, part: Part) -> Iterator[Finding]:
         if wrong is not None:
             found[wrong.kind].append(row)
     for kind, rows in found.items():
-        strange = sorted({repr(row.label) for row in rows})[:3] if kind == "label" else []
-        message = f"rows of {name} {FAULTS[kind]} {', '.join(strange)}".rstrip()
+        message = f"rows of {name} {FAULTS[kind]}"
+        if kind == "label":
+            message += f" ({listed(sorted({repr(row.label) for row in rows}))})"
         yield Finding(kind, message, _each(name, rows), breaks=True)
 
 
@@ -73,14 +74,12 @@ def _each(name: str, rows: Iterable[Row]) -> tuple[tuple[Place, ...], ...]:
 def _rare(draft: Draft) -> Iterator[Finding]:
     rare = rare_labels(draft)
     if rare and draft.whole is not None:
-        names = [repr(name) for name in rare]
-        more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
         name = draft.whole.path.name
         yield Finding(
             "rare",
-            f"texts labelled {', '.join(names[:SHOWN])}{more}, of which a file that is split in "
-            f"three needs {FEWEST} or more each",
-            tuple(((name, line),) for lines in rare.values() for line in lines),
+            f"labels with fewer than {FEWEST} different texts, too few for a file that is split in "
+            f"three ({listed(map(repr, rare))})",
+            tuple(tuple((name, line) for line in lines) for lines in rare.values()),
             breaks=True,
         )
 
@@ -112,8 +111,8 @@ def _classes(draft: Draft, name: str, part: Part) -> Iterator[Finding]:
         (few, rarest), (many, commonest) = present[0], present[-1]
         yield Finding(
             "imbalance",
-            f"{name} is unbalanced: {many:,} rows are {commonest}, {few:,} are {rarest}; always "
-            f"saying {commonest} is right in {many / sum(counts.values()):.0%}, while --metric "
+            f"{name} is unbalanced, from {commonest} with {many:,} rows to {rarest} with {few:,}: "
+            f"always saying {commonest} is right in {many / sum(counts.values()):.0%}; --metric "
             "macro-f1 or mcc weighs classes alike",
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.tasks.draft import SPLITS, Draft, plain_task
-from hardprompt.tasks.rows import found_names, read_part
+from hardprompt.tasks.rows import found_names, listed, read_part
 from hardprompt.tasks.words import label_words
 
 
@@ -16,17 +16,17 @@ def draft_from_folder(folder: Path) -> Draft:
     notes: list[str] = []
     paths = {split: _split_file(folder, split, notes) for split in SPLITS}
     parts = {split: read_part(path) for split, path in paths.items()}
-    listed = _with_parent(folder, "labels.json")
-    if listed is None:
+    order_file = _with_parent(folder, "labels.json")
+    if order_file is None:
         names = found_names(parts["train"])
         order = "sorted by name"
     else:
-        names = _listed_names(listed)
+        names = _listed_names(order_file)
         order = "in the order of labels.json"
     if len(names) < 2:
         raise HardpromptError(f"{paths['train']}: two or more labels are needed, got {names}")
     labels = label_words(names)
-    words = ", ".join(label.word for label in labels)
+    words = listed(label.word for label in labels)
     about = f"no task file: the label words are made of the labels' own names ({words}), {order}"
     task = plain_task(_name(folder), labels, str(folder), (about, *notes))
     return Draft(task, parts)

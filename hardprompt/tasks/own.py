@@ -10,7 +10,7 @@ import numpy as np
 from hardprompt.config import TaskChoice
 from hardprompt.errors import HardpromptError, unknown
 from hardprompt.tasks.draft import Draft, plain_task
-from hardprompt.tasks.rows import Part, Row, found_names, label_name, read_part, same_text
+from hardprompt.tasks.rows import Part, Row, found_names, label_name, listed, read_part, same_text
 from hardprompt.tasks.schema import Label
 from hardprompt.tasks.words import label_words, parse_labels
 
@@ -44,7 +44,7 @@ def _labels(choice: TaskChoice, part: Part) -> tuple[tuple[Label, ...], list[str
         )
     if choice.labels is None:
         labels = label_words(found)
-        words = ", ".join(label.word for label in labels)
+        words = listed(label.word for label in labels)
         about = f"the label words are made of the labels' own names ({words}), sorted by name"
         notes = [f"{about}; --labels name=word,... gives others"]
         if not all(any(char.isalpha() for char in label.word) for label in labels):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,7 +24,7 @@ OTHER_KINDS = (
     ("facts", ("relation", "subject", "object")),
     ("text generation", ("source", "references")),
 )
-SHOWN = 12  # label names in a message
+SHOWN = 12  # names in a message
 
 
 class Row(NamedTuple):
@@ -134,8 +134,14 @@ def _hint(label: object, names: Sequence[str]) -> str:
     near = get_close_matches(str(label), names, n=1, cutoff=0.5)
     if near and len(names) > 2:
         return f"did you mean '{near[0]}'?"
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"the labels are {', '.join(names[:SHOWN])}{more}"
+    return f"the labels are {listed(names)}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a message: a dozen, then how many more."""
+    shown = list(names)
+    more = f" and {len(shown) - SHOWN:,} more" if len(shown) > SHOWN else ""
+    return ", ".join(shown[:SHOWN]) + more
 
 
 def examples(part: Part, names: Sequence[str]) -> tuple[Example, ...]:
