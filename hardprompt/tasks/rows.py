@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -24,6 +25,7 @@ OTHER_KINDS = (
     ("facts", ("relation", "subject", "object")),
     ("text generation", ("source", "references")),
 )
+SURROGATE = re.compile("[\ud800-\udfff]")
 SHOWN = 12  # names in a message
 
 
@@ -92,7 +94,7 @@ def label_name(value: object) -> str | None:
 
 def _broken(text: str) -> bool:
     """Whether a text holds halves of characters, as JSON may, which no file or model takes."""
-    return any("\ud800" <= char <= "\udfff" for char in text)
+    return SURROGATE.search(text) is not None
 
 
 def found_names(part: Part) -> tuple[str, ...]:
