@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hardprompt import __version__, runs
+from hardprompt.commands.check import check
+from hardprompt.commands.new_task import new_task
+from hardprompt.commands.task_options import task_options
 from hardprompt.config import RunConfig
 from hardprompt.errors import UsageError
 
@@ -70,12 +73,7 @@ ROOT = click.option(
 
 
 @main.command()
-@click.option(
-    "--task",
-    default="sentiment",
-    show_default=True,
-    help="A built-in task, a task file, or a folder with train, dev and test.jsonl.",
-)
+@task_options
 @click.option(
     "--model",
     default="mini",
@@ -136,7 +134,6 @@ ROOT = click.option(
     show_default=True,
     help="manual, random, or any text; repeat for more.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--no-drop", is_flag=True, help="Measure every prompt to the end.")
 @click.option(
     "--resume",
@@ -337,3 +334,7 @@ def list_things(what: str, output_dir: Path) -> None:
         click.echo(listing.models())
     else:
         click.echo(listing.runs_table(runs.listed(output_dir)))
+
+
+main.add_command(check)
+main.add_command(new_task)

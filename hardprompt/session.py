@@ -23,14 +23,14 @@ from hardprompt.models.causal import CausalModel
 from hardprompt.models.load import load_model
 from hardprompt.objective import Objective
 from hardprompt.registry import make_strategy
-from hardprompt.scoring.compile import Renderer, cut_texts
+from hardprompt.scoring.compile import Renderer, cut_texts, room_for
 from hardprompt.scoring.losses import Loss, loss_named
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
 from hardprompt.strategies.auto import Auto, choose
 from hardprompt.strategies.base import Strategy
 from hardprompt.strategies.exhaustive import Exhaustive
-from hardprompt.tasks import Task, load_task
+from hardprompt.tasks import Task, load_choice
 from hardprompt.template import Template
 from hardprompt.types import EMPTY, Batch, IntArray
 from hardprompt.vocabulary import Vocabulary
@@ -64,7 +64,7 @@ class Session:
         """Loads and checks everything; raises before any work is done."""
         loss, metric = loss_named(config.objective), metric_named(config.metric)
         strategy = make_strategy(config.strategy, dict(config.settings))
-        task = load_task(config.task, search_rows=config.search_rows, seed=config.seed)
+        task = load_choice(config)
         name, template = choose_template(task, config.template)
         slots = template.slots(config.length)
         model = load_model(
@@ -148,7 +148,9 @@ class Session:
     def header(self) -> dict[str, Any]:
         """What must be equal for a run to be resumed."""
         config = self.config.to_json()
-        for key in ("device", "batch_size", "time", "task", "model"):
+        # The task's fingerprint says all of these: data may move, but not change.
+        data = ("task", "data", "dev", "test", "text_field", "label_field", "labels")
+        for key in ("device", "batch_size", "time", "model", *data):
             config.pop(key)
         return {
             **config,
@@ -194,8 +196,7 @@ def _scorers(
     filler = np.full(sum(slots), probes[0], dtype=np.int64)
     longest = renderer.prompt_texts(filler, slots)
     labels = renderer.label_ids(task.words, task.search[0].text, longest)
-    # Manual prompts may be longer than the slot; they get a little room of their own.
-    room = model.info.context - max(map(len, labels)) - 16
+    room = room_for(model.info.context, labels)
     scorers, cut = {}, {}
     for split in SPLITS:
         texts = [example.text for example in getattr(task, split)]

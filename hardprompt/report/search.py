@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hardprompt.report.text import escape, figure, gain, quoted, table
+from hardprompt.report.text import escape, figure, gain, quoted, reported, table
 
 HEAD = ("prompt", "search", "dev", "test [95%]", "over empty", "over manual", "fluency")
 
@@ -12,10 +12,10 @@ HEAD = ("prompt", "search", "dev", "test [95%]", "over empty", "over manual", "f
 def search_report(results: dict[str, Any], top: int = 10) -> str:
     """Table of the best prompts and the baselines, and what they mean."""
     best, baselines = results["best"], results["baselines"]
-    pick = results["pick"]
-    rows = [_row(entry, marks=_marks(i, pick, entry)) for i, entry in enumerate(best[:top])]
-    rows.append(_row(baselines["empty"], name="(no prompt)"))
-    rows += [_row(entry, name=f"(manual) {quoted(entry['text'])}") for entry in _manual(results)]
+    pick, n = results["pick"], results["task"]["rows"]["test"]
+    rows = [_row(entry, n, marks=_marks(i, pick, entry)) for i, entry in enumerate(best[:top])]
+    rows.append(_row(baselines["empty"], n, name="(no prompt)"))
+    rows += [_row(entry, n, name=f"(manual) {quoted(entry['text'])}") for entry in _manual(results)]
     return "\n".join(
         [
             table(HEAD, rows),
@@ -39,16 +39,14 @@ def _manual(results: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(entries, key=lambda entry: (-entry["dev"], entry["search"]))
 
 
-def _row(entry: dict[str, Any], *, marks: str = "", name: str | None = None) -> list[str]:
-    test = figure(entry["test"])
-    if entry["test_interval"] is not None:
-        low, high = entry["test_interval"]
-        test += f" [{low:.3f}, {high:.3f}]"
+def _row(
+    entry: dict[str, Any], n_test: int, *, marks: str = "", name: str | None = None
+) -> list[str]:
     return [
         (name or quoted(entry["text"])) + marks,
         figure(entry["search"]),
         figure(entry["dev"]),
-        test,
+        reported(entry["test"], entry["test_interval"], n_test),
         gain(entry["gain_empty"], entry["gain_empty_interval"]),
         gain(entry["gain_manual"], entry["gain_manual_interval"]),
         figure(entry["fluency"], 1),
@@ -71,9 +69,6 @@ def _sentences(results: dict[str, Any]) -> list[str]:
         )
     if best["source"] == "manual":
         lines.append("No prompt that was found beats the best manual one on dev.")
-    rows = results["task"]["rows"]["test"]
-    if rows < 40:
-        lines.append(f"Only {rows} test rows: too few rows for a test figure.")
     lines.append(
         f"{results['measured']:,.0f} of {results['budget']:,.0f} prompts measured "
         f"(ended by {results['ended']}) in {results['timing']['total']:.0f} s."
