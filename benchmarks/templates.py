@@ -53,13 +53,14 @@ def table(args: argparse.Namespace, done: list[dict[str, Any]]) -> str:
     """A Markdown table and the paired difference of dev between the templates."""
     hours = sum(run["cpu_seconds"] for run in done) / 3600
     by_template = {t: [run for run in done if run["template"] == t] for t in TEMPLATES}
+    command = f"python benchmarks/templates.py --task {args.task} --seeds {args.seeds}"
     lines = [
         f"# The prompt before or after the text, on {Path(args.task).name}",
         "",
-        f"`python benchmarks/templates.py --task {args.task} --seeds {args.seeds} --out {args.out}`",
+        f"`{command} --out {args.out}`",
         "",
-        f"Model {args.model}, {args.len} tokens, strategy auto with each template's default budget; "
-        f"mean of {args.seeds} seeds; {hours:.2f} CPU hours. Best prompt of each run by dev.",
+        f"Model {args.model}, {args.len} tokens, strategy auto with each template's default "
+        f"budget; mean of {args.seeds} seeds; {hours:.2f} CPU hours. Best prompt of each run by dev.",
         "",
         "| template | prompts | CPU s | search loss | dev | test | best manual, dev | test |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
