@@ -60,7 +60,7 @@ def table(args: argparse.Namespace, done: list[dict[str, Any]]) -> str:
         f"`{command} --out {args.out}`",
         "",
         f"Model {args.model}, {args.len} tokens, strategy auto with each template's default "
-        f"budget; mean of {args.seeds} seeds; {hours:.2f} CPU hours. Best prompt of each run by dev.",
+        f"budget; mean of {args.seeds} seeds; {hours:.2f} CPU hours. Best of each run by dev.",
         "",
         "| template | prompts | CPU s | search loss | dev | test | best manual, dev | test |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
