@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import time
@@ -13,8 +12,9 @@ from typing import Any
 from hardprompt import __version__
 from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.files import written_whole
 
-LEDGER, RUN, RESULTS = "ledger.db", "run.json", "results.json"
+LEDGER, RUN, RESULTS, PROMPT = "ledger.db", "run.json", "results.json", "prompt.json"
 DEFAULT_ROOT = Path("runs")
 
 
@@ -74,12 +74,8 @@ def write_results(folder: Path, results: dict[str, Any]) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Whole or not at all: a reader never sees half a file."""
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf8") as file:
+    with written_whole(path) as file:
         json.dump(content, file, indent=1, ensure_ascii=False, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _read(path: Path) -> dict[str, Any]:

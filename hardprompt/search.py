@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 
 from hardprompt import runs
+from hardprompt.candidates import Baselines, Candidate, measure, measure_baselines
 from hardprompt.errors import HardpromptError
 from hardprompt.evaluation import Evaluator
 from hardprompt.ledger import Ledger
 from hardprompt.metrics import standard_error
-from hardprompt.results import Candidate, assemble
+from hardprompt.prompt import HardPrompt
+from hardprompt.results import assemble
 from hardprompt.selection import diverse, readable_pick
 from hardprompt.session import Session
 from hardprompt.study import Progress, Study
-from hardprompt.types import EMPTY, IntArray
+from hardprompt.types import IntArray
 
 LISTED, TESTED = 10, 3
 # What the clock must leave for dev, test and the report, as a share of the whole command.
@@ -55,6 +57,7 @@ class Search:
             timing["total"] = time.monotonic() - self.began
         results["timing"] = self._timing(timing)
         runs.write_results(self.folder, results)
+        HardPrompt.from_run(self.folder).save(self.folder / runs.PROMPT)
         return results
 
     def show(self, ids: IntArray) -> str:
@@ -74,12 +77,8 @@ class Search:
 
     def _measure_baselines(self, evaluator: Evaluator) -> None:
         self.on_phase("baselines")
-        for prompts in self._baselines():
+        for prompts in (self.session.no_prompt, *((prompt,) for prompt in self.session.manual)):
             evaluator.log_probs(prompts, "search")
-
-    def _baselines(self) -> list[tuple[str, ...]]:
-        empty = ("",) * self.session.template.n_slots
-        return [empty, *((prompt,) for prompt in self.session.manual)]
 
     def _search(self, ledger: Ledger) -> str:
         self.on_phase("search")
@@ -103,23 +102,21 @@ class Search:
 
     def _report(self, evaluator: Evaluator, reason: str) -> dict[str, Any]:
         assert self.study is not None
-        candidates = self._candidates(evaluator)
+        self.on_phase("dev")
+        baselines = measure_baselines(evaluator)
+        candidates = self._candidates(evaluator, baselines)
         self.on_phase("test")
-        tested = [candidate.prompts for candidate in candidates[:TESTED]]
-        empty, *manual = (self._baseline(prompts, evaluator) for prompts in self._baselines())
-        best_manual = max(manual, key=lambda m: (m.dev, -m.loss), default=None)
-        if best_manual is not None:
-            tested.append(best_manual.prompts)
-        for prompts in (empty.prompts, *tested):
-            evaluator.log_probs(prompts, "test")
+        opened = [baselines.empty, *candidates[:TESTED]]
+        if baselines.best_manual is not None:
+            opened.append(baselines.best_manual)
+        for candidate in opened:
+            evaluator.log_probs(candidate.prompts, "test")
         self.on_phase("tokens")
         return assemble(
             self.session,
             evaluator,
             candidates=candidates,
-            empty=empty,
-            manual=manual,
-            best_manual=best_manual,
+            baselines=baselines,
             tested=TESTED,
             pick=self._pick(candidates, evaluator),
             study=self.study,
@@ -127,45 +124,25 @@ class Search:
             run=self.folder,
         )
 
-    def _candidates(self, evaluator: Evaluator) -> list[Candidate]:
+    def _candidates(self, evaluator: Evaluator, baselines: Baselines) -> list[Candidate]:
         """The best by search loss, measured as text, in the order of dev."""
-        self.on_phase("dev")
         assert self.study is not None
         session = self.session
         found = []
         for item in diverse(self.study.ranking(), LISTED):
             renderer = session.scorers["search"].renderer
             prompts = tuple(renderer.prompt_texts(item.ids, session.space.slots))
-            ids = tuple(int(token) for token in item.ids if token != EMPTY)
-            found.append(self._measured(prompts, ids, "search", evaluator))
+            ids = session.space.split(item.ids)
+            found.append(measure(evaluator, prompts, "search", ids))
         if session.config.strategy == "auto":
             # The default never ends behind a prompt that anybody would have written.
             best_dev = max((c.dev for c in found), default=-np.inf)
-            rivals = [self._baseline((prompt,), evaluator) for prompt in session.manual]
-            found += [rival for rival in rivals if rival.dev > best_dev]
+            found += [rival for rival in baselines.manual if rival.dev > best_dev]
         if not found:
             raise HardpromptError(
                 "the search ended before one prompt was measured; give it more --time or --budget"
             )
         return sorted(found, key=lambda c: (-c.dev, c.loss))
-
-    def _baseline(self, prompts: tuple[str, ...], evaluator: Evaluator) -> Candidate:
-        codec = self.session.model.codec
-        start = len(codec.encode("a"))
-        ids = tuple(codec.encode(f"a {prompts[0]}")[start:]) if prompts[0] else ()
-        return self._measured(prompts, ids, "manual" if prompts[0] else "empty", evaluator)
-
-    def _measured(
-        self, prompts: tuple[str, ...], ids: tuple[int, ...], source: str, evaluator: Evaluator
-    ) -> Candidate:
-        return Candidate(
-            prompts=prompts,
-            ids=ids,
-            source=source,
-            loss=evaluator.loss(prompts),
-            dev=evaluator.metric(prompts, "dev"),
-            fluency=evaluator.fluency(prompts),
-        )
 
     def _pick(self, candidates: list[Candidate], evaluator: Evaluator) -> int:
         session = self.session
