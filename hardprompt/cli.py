@@ -12,6 +12,7 @@ import click
 
 from hardprompt import __version__, runs
 from hardprompt.commands.evaluate import evaluate
+from hardprompt.commands.export import export
 from hardprompt.commands.options import (
     JSON,
     METRIC,
@@ -24,7 +25,9 @@ from hardprompt.commands.options import (
     TEMPLATE,
     model_options,
 )
+from hardprompt.commands.predict import predict
 from hardprompt.commands.terminal import prepare_libraries, print_json
+from hardprompt.commands.trial import trial
 from hardprompt.config import RunConfig
 from hardprompt.errors import UsageError
 
@@ -286,3 +289,6 @@ def list_things(what: str, output_dir: Path) -> None:
 
 
 main.add_command(evaluate)
+main.add_command(trial)
+main.add_command(predict)
+main.add_command(export)

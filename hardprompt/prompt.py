@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from hardprompt.models.base import PromptModel
 
 SCHEMA = "hardprompt.prompt/1"
-LATEST = "latest"
 MOST_BYTES = 1024**2
 SCORES = ("search", "dev", "dev_interval", "test", "test_interval", "gain_empty",
           "gain_empty_interval", "gain_manual", "gain_manual_interval", "fluency")  # fmt: skip
@@ -129,7 +128,10 @@ class HardPrompt:
 
     def to_json(self) -> dict[str, Any]:
         """As written to a file; `docs/using-a-prompt.md` describes the schema."""
-        return {"schema": SCHEMA, "text": self.text, **asdict(self)}
+        content = {"schema": SCHEMA, "text": self.text, **asdict(self)}
+        content["slots"] = [{"text": slot.text, "ids": list(slot.ids)} for slot in self.slots]
+        content["labels"] = list(content["labels"])
+        return content
 
     def save(self, path: str | Path) -> None:
         """Writes the file, whole or not at all."""
@@ -197,7 +199,7 @@ def find_prompt(run: str | None, root: Path, number: int = 0) -> HardPrompt:
         if not Path(run).is_file():
             raise UsageError(f"no prompt file '{run}'")
         return HardPrompt.load(run)
-    return HardPrompt.from_run(runs.find(None if run == LATEST else run, root), number)
+    return HardPrompt.from_run(runs.find(run, root), number)
 
 
 def _from_results(results: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from hardprompt.files import written_whole
 
 LEDGER, RUN, RESULTS, PROMPT = "ledger.db", "run.json", "results.json", "prompt.json"
 DEFAULT_ROOT = Path("runs")
+LATEST = "latest"
 
 
 def slug(name: str) -> str:
@@ -38,8 +39,8 @@ def create(root: Path, config: RunConfig) -> Path:
 
 
 def find(name: str | None, root: Path) -> Path:
-    """A run by its folder or name; None: the latest under `root`."""
-    if name is None:
+    """A run by its folder or name; None or `latest`: the latest under `root`."""
+    if name is None or name == LATEST:
         found = listed(root)
         if not found:
             raise UsageError(f"no run under '{root}'; start one with: hardprompt search")
@@ -47,7 +48,9 @@ def find(name: str | None, root: Path) -> Path:
     for folder in (Path(name), root / name):
         if (folder / RUN).is_file():
             return folder
-    raise UsageError(f"no run '{name}'; 'hardprompt ls runs' shows what there is")
+    raise UsageError(
+        f"no run '{name}'; 'hardprompt ls runs' shows what there is, and '{LATEST}' is the latest"
+    )
 
 
 def listed(root: Path) -> list[Path]:

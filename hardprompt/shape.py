@@ -10,6 +10,7 @@ NAMES = {
     float: "a number",
     dict: "an object",
     list: "a list",
+    bool: "true or false",
     type(None): "null",
 }
 
@@ -49,4 +50,4 @@ def _fault_of_object(value: Any, shape: dict[str, Any], place: str) -> str | Non
 def _wrong(value: Any, types: tuple[type, ...], place: str) -> str:
     wanted = " or ".join(NAMES[kind] for kind in types)
     what = f"'{place}'" if place else "it"
-    return f"{what} must be {wanted}, got {NAMES.get(type(value), 'true or false')}"
+    return f"{what} must be {wanted}, got {NAMES.get(type(value), str(type(value)))}"

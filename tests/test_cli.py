@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from hardprompt.cli import main
 from hardprompt.errors import HardpromptError, UsageError
+from tests.conftest import call
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,14 +26,6 @@ def hardprompt(*args, **options):
         timeout=240,
         **options,
     )
-
-
-def call(*args):
-    """Runs the command in this process; errors come through as they are."""
-    result = CliRunner().invoke(main, list(map(str, args)), catch_exceptions=True)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +48,8 @@ def finished(options, task_folder):
 def test_help_is_fast_because_torch_is_not_imported():
     code = (
         "import sys; from click.testing import CliRunner; from hardprompt.cli import main\n"
-        "for args in (['--help'], ['search', '-h'], ['--version'], ['ls', '--help']):\n"
+        "for args in (['--help'], ['search', '-h'], ['--version'], ['ls', '--help'],\n"
+        "             ['eval', '-h'], ['try', '-h'], ['predict', '-h'], ['export', '-h']):\n"
         "    assert CliRunner().invoke(main, args).exit_code == 0\n"
         "heavy = {'torch', 'transformers', 'optuna', 'sklearn', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
