@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.models.base import PromptModel
-from hardprompt.scoring.compile import Renderer, cut_texts, room_for_row
+from hardprompt.scoring.compile import Renderer, cut_texts, room_for
 from hardprompt.scoring.scorer import score_texts
 from hardprompt.types import FloatArray
 
@@ -32,7 +32,7 @@ class Classifier:
         self._check_ids()
         words = [label.word for label in prompt.labels]
         self._labels = self._renderer.label_ids(words, SAMPLE, prompt.texts)
-        self._room = room_for_row(model.info.context, self._labels)
+        self._room = room_for(model.info.context, self._labels)
 
     @property
     def differences(self) -> list[str]:

@@ -24,7 +24,7 @@ from hardprompt.models.codec import ANCHOR, Codec
 from hardprompt.models.load import load_model
 from hardprompt.objective import Objective
 from hardprompt.registry import make_strategy
-from hardprompt.scoring.compile import Renderer, cut_texts, room_for_row
+from hardprompt.scoring.compile import Renderer, cut_texts, room_for
 from hardprompt.scoring.losses import Loss, loss_named
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
@@ -229,7 +229,7 @@ def _scorers(
     filler = np.full(sum(slots), probes[0], dtype=np.int64)
     longest = renderer.prompt_texts(filler, slots)
     labels = renderer.label_ids(task.words, task.search[0].text, longest)
-    room = room_for_row(model.info.context, labels)
+    room = room_for(model.info.context, labels)
     scorers, cut = {}, {}
     for split in SPLITS:
         texts = [example.text for example in getattr(task, split)]

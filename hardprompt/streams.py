@@ -12,7 +12,6 @@ from typing import Any, TextIO
 from hardprompt.errors import HardpromptError, UsageError, unknown
 
 KINDS = ("txt", "csv", "tsv", "jsonl")
-SEPARATORS = {"csv": ",", "tsv": "\t"}
 OWN = ("label", "probabilities")
 # What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection").
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -47,7 +46,8 @@ def kind_of(path: Path, known: Sequence[str]) -> str:
 def read_texts(file: TextIO, kind: str, field: str, name: str) -> Iterator[TextRow]:
     """Rows in their order; `name` is what errors call the file, with the number of the line.
 
-    A blank line of a txt file is an empty text; a blank line between JSON objects is nothing.
+    A blank line of a txt file is an empty text; anywhere else it is nothing. A TSV has one row a
+    line; in a CSV a text in quotes may hold line ends.
     The file must be open without translation of line ends: a text may hold U+2028.
     """
     reader: Iterator[TextRow]
@@ -56,7 +56,7 @@ def read_texts(file: TextIO, kind: str, field: str, name: str) -> Iterator[TextR
     elif kind == "jsonl":
         reader = _read_objects(file, field, name)
     else:
-        reader = _read_table(file, SEPARATORS[kind], field, name)
+        reader = _read_table(file, kind, field, name)
     try:
         yield from reader
     except UnicodeDecodeError as error:
@@ -90,28 +90,52 @@ def _read_objects(file: TextIO, field: str, name: str) -> Iterator[TextRow]:
         yield TextRow((text or "").strip(), row)
 
 
-def _read_table(file: TextIO, separator: str, field: str, name: str) -> Iterator[TextRow]:
-    rows = csv.reader(file, delimiter=separator, strict=True)
+def _read_table(file: TextIO, kind: str, field: str, name: str) -> Iterator[TextRow]:
+    rows = _quoted_rows(file, name) if kind == "csv" else _tabbed_rows(file)
+    _, head = next(rows, (0, []))
+    head = [column.strip() for column in head]
+    if not head:
+        raise HardpromptError(f"{name} is empty; its first line must name the fields")
+    if field not in head:
+        raise _no_field(name, field, head)
+    if len(set(head)) < len(head):
+        raise HardpromptError(f"{name} names a field twice: {', '.join(head)}")
+    place = head.index(field)
+    for line, cells in rows:
+        if len(cells) != len(head):
+            raise HardpromptError(
+                f"{name} line {line} has {len(cells)} fields, but the first line names {len(head)}"
+            )
+        yield TextRow(cells[place].strip(), dict(zip(head, cells, strict=True)))
+
+
+def _quoted_rows(file: TextIO, name: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a CSV, each with the line where it ends."""
+    rows = csv.reader(file, strict=True)
     try:
-        head = next(rows, None)
-        if head is None:
-            raise HardpromptError(f"{name} is empty; its first line must name the fields")
-        if field not in head:
-            raise _no_field(name, field, head)
-        if len(set(head)) < len(head):
-            raise HardpromptError(f"{name} names a field twice: {', '.join(head)}")
-        place = head.index(field)
-        for row in rows:
-            if not row:  # a blank line
-                continue
-            if len(row) != len(head):
-                raise HardpromptError(
-                    f"{name} line {rows.line_num} has {len(row)} fields, but the first line names "
-                    f"{len(head)}; a text with the separator in it must stand in quotes"
-                )
-            yield TextRow(row[place].strip(), dict(zip(head, row, strict=True)))
+        for cells in rows:
+            if cells:
+                yield rows.line_num, cells
     except csv.Error as error:
-        raise HardpromptError(f"{name} line {rows.line_num}: {error}") from None
+        raise HardpromptError(
+            f"{name} line {rows.line_num} is broken ({error}); a text with a quote in it stands "
+            "between quotes, with its own quotes doubled"
+        ) from None
+
+
+def _tabbed_rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a TSV: a text may begin with a quote, but not hold a line end."""
+    for number, line in enumerate(_lines(file), start=1):
+        if line.strip():
+            yield number, [_unquoted(cell) for cell in line.split("\t")]
+
+
+def _unquoted(cell: str) -> str:
+    """A cell that is a whole quoted one loses its quotes; any other is as it stands."""
+    inner = cell[1:-1].replace('""', "")
+    if len(cell) < 2 or cell[0] + cell[-1] != '""' or '"' in inner:
+        return cell
+    return cell[1:-1].replace('""', '"')
 
 
 def _no_field(where: str, field: str, known: Sequence[str] | Mapping[str, Any]) -> UsageError:
@@ -120,7 +144,7 @@ def _no_field(where: str, field: str, known: Sequence[str] | Mapping[str, Any]) 
 
 def writer(file: TextIO, kind: str, labels: Sequence[str]) -> Callable[[Prediction], None]:
     """Writes one prediction a call, as a line of JSON or a row of CSV."""
-    return _json_writer(file) if kind == "jsonl" else _table_writer(file, kind, labels)
+    return _json_writer(file) if kind == "jsonl" else _table_writer(file, labels)
 
 
 def _json_writer(file: TextIO) -> Callable[[Prediction], None]:
@@ -131,9 +155,9 @@ def _json_writer(file: TextIO) -> Callable[[Prediction], None]:
     return write
 
 
-def _table_writer(file: TextIO, kind: str, labels: Sequence[str]) -> Callable[[Prediction], None]:
+def _table_writer(file: TextIO, labels: Sequence[str]) -> Callable[[Prediction], None]:
     # Lines end with CR LF, as RFC 4180 has it: only then is a cell that holds a CR quoted.
-    table = csv.writer(file, delimiter=SEPARATORS[kind], lineterminator="\r\n")
+    table = csv.writer(file, lineterminator="\r\n")
     own = ["label", *(f"p_{label}" for label in labels)]
     head: list[str] = []
 

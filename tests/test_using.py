@@ -130,7 +130,7 @@ BAD = [
     ("a.csv", "txt\none\n", UsageError, "Did you mean 'txt'? Choose one with --text-field"),
     ("a.csv", "", HardpromptError, "is empty"),
     ("a.csv", "text,text\na,b\n", HardpromptError, "names a field twice"),
-    ("a.csv", 'text\n"open\n', HardpromptError, "line 2: unexpected end of data"),
+    ("a.csv", 'text\n"open\n', HardpromptError, "line 2 is broken (unexpected end of data)"),
     ("a.jsonl", '{"text": "a"}\n{"text"\n', HardpromptError, "line 2 is no JSON"),
     ("a.jsonl", "[1]\n", HardpromptError, "line 1 is no JSON object"),
     ("a.jsonl", '{"text": 7}\n', HardpromptError, "line 1: 'text' must be a text, got 7"),

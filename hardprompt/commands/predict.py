@@ -28,7 +28,7 @@ PATH = click.Path(path_type=Path)
 )  # fmt: skip
 @click.option(
     "--output", "target", type=PATH, default="-", show_default=True, metavar="FILE|-",
-    help="Predictions: .jsonl, .csv or .tsv; - is standard output, as JSONL.",
+    help="Predictions: .jsonl or .csv; - is standard output, as JSONL.",
 )  # fmt: skip
 @click.option(
     "--input-format", type=click.Choice(["txt", "csv", "tsv", "jsonl"]),
@@ -55,12 +55,12 @@ def predict(
     from hardprompt.streams import KINDS, kind_of, read_texts, writer
 
     kind = input_format or ("txt" if source == STANDARD else kind_of(source, KINDS))
-    wanted = "jsonl" if target == STANDARD else kind_of(target, ("jsonl", "csv", "tsv"))
+    wanted = "jsonl" if target == STANDARD else kind_of(target, ("jsonl", "csv"))
     if source != STANDARD and target.exists() and target.samefile(source):
         raise UsageError(f"--output is the file of --input, '{source}'; choose another name")
     prompt = find_prompt(run, output_dir, number - 1)
     with _opened(source) as raw:
-        text = TextIOWrapper(raw, encoding="utf-8-sig", newline="" if "sv" in kind else "\n")
+        text = TextIOWrapper(raw, encoding="utf-8-sig", newline="" if kind == "csv" else "\n")
         classifier = classifier_for(prompt, model)
         from hardprompt.predict import predict_rows
 

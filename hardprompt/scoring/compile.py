@@ -15,8 +15,6 @@ from hardprompt.scoring.plan import Row
 from hardprompt.template import Slot, Template
 from hardprompt.types import EMPTY, IntArray
 
-SPARE = 16  # tokens
-
 
 @dataclass(frozen=True)
 class Renderer:
@@ -126,12 +124,6 @@ def _row(token: int, n: int) -> IntArray:
     return np.full(n, token, dtype=np.int64)
 
 
-def room_for_row(context: int, labels: Labels) -> int:
-    """Most tokens of a row before the label; manual prompts may be longer than the slot, so
-    they get a little room of their own."""
-    return context - max(map(len, labels)) - SPARE
-
-
 def cut_texts(
     renderer: Renderer, texts: Sequence[str], prompts: Sequence[str], room: int
 ) -> tuple[list[str], int]:
@@ -152,6 +144,12 @@ def cut_texts(
         for text, length in zip(texts, lengths, strict=True)
     ]
     return result, sum(length > room for length in lengths)
+
+
+def room_for(context: int, labels: Labels) -> int:
+    """Tokens that a row may have before its label word."""
+    # Manual prompts may be longer than the slot; they get a little room of their own.
+    return context - max(map(len, labels)) - 16
 
 
 def _cut(renderer: Renderer, text: str, prompts: Sequence[str], room: int) -> str:
