@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hardprompt import __version__, runs
+from hardprompt.commands.check import check
 from hardprompt.commands.evaluate import evaluate
 from hardprompt.commands.export import export
+from hardprompt.commands.new_task import new_task
 from hardprompt.commands.options import (
     JSON,
     METRIC,
@@ -20,12 +22,11 @@ from hardprompt.commands.options import (
     OUTPUT_DIR,
     RUN,
     SEARCH_ROWS,
-    SEED,
-    TASK,
     TEMPLATE,
     model_options,
 )
 from hardprompt.commands.predict import predict
+from hardprompt.commands.task_options import task_options
 from hardprompt.commands.terminal import prepare_libraries, print_json
 from hardprompt.commands.trial import trial
 from hardprompt.config import RunConfig
@@ -64,7 +65,7 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
 
 
 @main.command()
-@TASK
+@task_options
 @model_options("mini")
 @TEMPLATE
 @click.option("--len", "length", type=int, help="Free tokens of the prompt.")
@@ -101,7 +102,6 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     show_default=True,
     help="manual, random, or any text; repeat for more.",
 )
-@SEED
 @click.option("--no-drop", is_flag=True, help="Measure every prompt to the end.")
 @click.option(
     "--resume",
@@ -288,6 +288,8 @@ def list_things(what: str, output_dir: Path) -> None:
         click.echo(listing.runs_table(runs.listed(output_dir)))
 
 
+main.add_command(check)
+main.add_command(new_task)
 main.add_command(evaluate)
 main.add_command(trial)
 main.add_command(predict)

@@ -27,7 +27,7 @@ def slug(name: str) -> str:
 def create(root: Path, config: RunConfig) -> Path:
     """A new folder for a run, with `run.json` in it."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    parts = [slug(Path(config.task).stem), slug(config.model), f"{stamp}-{secrets.token_hex(3)}"]
+    parts = [slug(config.name), slug(config.model), f"{stamp}-{secrets.token_hex(3)}"]
     folder = root / "__".join(parts)
     try:
         folder.mkdir(parents=True)

@@ -31,7 +31,7 @@ from hardprompt.space import SearchSpace
 from hardprompt.strategies.auto import Auto, choose
 from hardprompt.strategies.base import Strategy
 from hardprompt.strategies.exhaustive import Exhaustive
-from hardprompt.tasks import Task, load_task
+from hardprompt.tasks import Task, load_choice
 from hardprompt.template import Template
 from hardprompt.types import EMPTY, Batch, IntArray
 from hardprompt.vocabulary import Vocabulary
@@ -68,7 +68,7 @@ class Session:
         """
         loss, metric = loss_named(config.objective), metric_named(config.metric)
         strategy = make_strategy(config.strategy, dict(config.settings))
-        task = load_task(config.task, search_rows=config.search_rows, seed=config.seed)
+        task = load_choice(config)
         name, template = choose_template(task, config.template)
         slots = template.slots(config.length) if given is None else ()
         model = load_model(
@@ -159,7 +159,9 @@ class Session:
     def header(self) -> dict[str, Any]:
         """What must be equal for a run to be resumed."""
         config = self.config.to_json()
-        for key in ("device", "batch_size", "time", "task", "model"):
+        # The task's fingerprint says all of these: data may move, but not change.
+        data = ("task", "data", "dev", "test", "text_field", "label_field", "labels")
+        for key in ("device", "batch_size", "time", "model", *data):
             config.pop(key)
         return {
             **config,

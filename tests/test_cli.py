@@ -48,8 +48,7 @@ def finished(options, task_folder):
 def test_help_is_fast_because_torch_is_not_imported():
     code = (
         "import sys; from click.testing import CliRunner; from hardprompt.cli import main\n"
-        "for args in (['--help'], ['search', '-h'], ['--version'], ['ls', '--help'],\n"
-        "             ['eval', '-h'], ['try', '-h'], ['predict', '-h'], ['export', '-h']):\n"
+        "for args in (['--help'], ['--version'], *([name, '-h'] for name in main.commands)):\n"
         "    assert CliRunner().invoke(main, args).exit_code == 0\n"
         "heavy = {'torch', 'transformers', 'optuna', 'sklearn', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
@@ -175,6 +174,10 @@ BAD = [
     (["--vocab", "none.txt"], UsageError, "no vocabulary or word file"),
     (["--resume", "nothing"], UsageError, "no run 'nothing'"),
     (["--json", "-q"], UsageError, "exclude each other"),
+    (["--data", "none.csv"], HardpromptError, "no data file"),
+    (["--task", "sentiment", "--data", "x.csv"], UsageError, "--task and --data exclude"),
+    (["--data", "x.csv", "--dev", "y.csv"], UsageError, "--dev and --test belong together"),
+    (["--labels", "a,b"], UsageError, "--labels belongs to --data"),
 ]
 
 

@@ -12,16 +12,15 @@ from hardprompt.commands.options import (
     METRIC,
     OBJECTIVE,
     SEARCH_ROWS,
-    SEED,
-    TASK,
     TEMPLATE,
     model_options,
 )
+from hardprompt.commands.task_options import task_options
 from hardprompt.commands.terminal import prepare_libraries, print_json, print_notes
 
 
 @click.command("eval")
-@TASK
+@task_options
 @model_options(None)
 @TEMPLATE
 @click.option("--prompt", "texts", multiple=True, help="A prompt; repeat for more.")
@@ -36,7 +35,6 @@ from hardprompt.commands.terminal import prepare_libraries, print_json, print_no
 @OBJECTIVE
 @METRIC
 @SEARCH_ROWS
-@SEED
 @JSON
 def evaluate(
     texts: tuple[str, ...], prompts_file: Path | None, split: str, as_json: bool, **options: Any

@@ -41,10 +41,6 @@ OUTPUT_DIR = click.option(
     "--output-dir", type=click.Path(path_type=Path), default=runs.DEFAULT_ROOT, show_default=True,
     help="Where run folders are.",
 )  # fmt: skip
-TASK = click.option(
-    "--task", default="sentiment", show_default=True,
-    help="A built-in task, a task file, or a folder with train, dev and test.jsonl.",
-)  # fmt: skip
 SEARCH_ROWS = click.option(
     "--search-rows", default="128", show_default=True, callback=number_or("all"),
     help="Training rows to search on, or 'all'.",
@@ -58,7 +54,6 @@ OBJECTIVE = click.option(
 METRIC = click.option(
     "--metric", default="accuracy", show_default=True, help="accuracy, macro-f1 or mcc."
 )
-SEED = click.option("--seed", type=int, default=0, show_default=True)
 RUN = click.argument("run", required=False)
 NUMBER = click.option(
     "--number", type=click.IntRange(min=1), default=1, show_default=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hardprompt.report.inspect import class_table
-from hardprompt.report.search import few_rows_warning, legend, prior_warning, prompt_table
+from hardprompt.report.search import legend, prior_warning, prompt_table
 from hardprompt.report.text import quoted
 
 CLASSES = 3  # prompts whose classes are shown; --json has all
@@ -22,7 +22,6 @@ def assess_report(results: dict[str, Any]) -> str:
         "The order is that of dev.",
         *_uncertified(prompts),
         *prior_warning(results["prior"], split),
-        *few_rows_warning(results["task"]["rows"][split], split),
     ]
     for entry in prompts[:CLASSES]:
         title = f"Classes, on {split}, with {quoted(entry['text'])}"

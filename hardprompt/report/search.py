@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hardprompt.report.text import escape, figure, gain, quoted, table
+from hardprompt.report.text import escape, figure, gain, quoted, reported, table
 
-FEW_ROWS = 40
 HEAD = ("prompt", "search", "dev", "test [95%]", "over empty", "over manual", "fluency")
 
 
@@ -23,12 +22,13 @@ def prompt_table(
 ) -> str:
     """The first prompts, each with its mark, then no prompt and the manual ones."""
     baselines = results["baselines"]
-    rows = [_row(entry, marks=mark) for entry, mark in zip(entries[:top], marks, strict=False)]
-    rows.append(_row(baselines["empty"], name="(no prompt)"))
+    n = results["task"]["rows"]["test"]
+    rows = [_row(entry, n, marks=mark) for entry, mark in zip(entries[:top], marks, strict=False)]
+    rows.append(_row(baselines["empty"], n, name="(no prompt)"))
     shown = {entry["text"] for entry in entries}
     manual = [entry for entry in baselines["manual"] if entry["text"] not in shown]
     manual.sort(key=lambda entry: (-entry["dev"], entry["search"]))
-    rows += [_row(entry, name=f"(manual) {quoted(entry['text'])}") for entry in manual]
+    rows += [_row(entry, n, name=f"(manual) {quoted(entry['text'])}") for entry in manual]
     return table(HEAD, rows)
 
 
@@ -46,16 +46,14 @@ def _marks(number: int, pick: int, entry: dict[str, Any]) -> str:
     return marks + (" (manual)" if entry["source"] == "manual" else "")
 
 
-def _row(entry: dict[str, Any], *, marks: str = "", name: str | None = None) -> list[str]:
-    test = figure(entry["test"])
-    if entry["test_interval"] is not None:
-        low, high = entry["test_interval"]
-        test += f" [{low:.3f}, {high:.3f}]"
+def _row(
+    entry: dict[str, Any], n_test: int, *, marks: str = "", name: str | None = None
+) -> list[str]:
     return [
         (name or quoted(entry["text"])) + marks,
         figure(entry["search"]),
         figure(entry["dev"]),
-        test,
+        reported(entry["test"], entry["test_interval"], n_test),
         gain(entry["gain_empty"], entry["gain_empty_interval"]),
         gain(entry["gain_manual"], entry["gain_manual_interval"]),
         figure(entry["fluency"], 1),
@@ -73,7 +71,6 @@ def _sentences(results: dict[str, Any]) -> list[str]:
         lines += prior_warning(results["prior"])
     if best["source"] == "manual":
         lines.append("No prompt that was found beats the best manual one on dev.")
-    lines += few_rows_warning(results["task"]["rows"]["test"])
     lines.append(
         f"{results['measured']:,.0f} of {results['budget']:,.0f} prompts measured "
         f"(ended by {results['ended']}) in {results['timing']['total']:.0f} s."
@@ -91,13 +88,6 @@ def prior_warning(prior: dict[str, Any], split: str = "test") -> list[str]:
         f"shifted on the search rows, {split} is {figure(prior['shifted_empty_test'])}; the best "
         f"prompt is {gain(prior['gain_beyond'], prior['gain_beyond_interval'])} beyond that."
     ]
-
-
-def few_rows_warning(rows: int, split: str = "test") -> list[str]:
-    """A sentence where there are too few rows to trust a figure."""
-    if rows >= FEW_ROWS:
-        return []
-    return [f"Only {rows} {split} rows: too few rows for a {split} figure."]
 
 
 def stopped_report(prompts: list[tuple[str, float]], run: str) -> str:

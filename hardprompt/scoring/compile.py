@@ -131,19 +131,26 @@ def cut_texts(
 
     Returns the texts and how many were cut. Raises where prompt and template alone are too long.
     """
+    long = set(too_long(renderer, texts, prompts, room))
+    result = [
+        _cut(renderer, text, prompts, room) if number in long else text
+        for number, text in enumerate(texts)
+    ]
+    return result, len(long)
+
+
+def too_long(
+    renderer: Renderer, texts: Sequence[str], prompts: Sequence[str], room: int
+) -> list[int]:
+    """Numbers of the texts whose rows have more than `room` tokens."""
     lengths = [len(ids) for ids in renderer.encode(prompts, texts)]
-    if not any(length > room for length in lengths):
-        return list(texts), 0
-    alone = len(renderer.encode(prompts, [""])[0])
+    found = [number for number, length in enumerate(lengths) if length > room]
+    alone = len(renderer.encode(prompts, [""])[0]) if found else 0
     if alone >= room:
         raise UsageError(
             f"prompt and template take {alone} tokens of the model's {room}: no room for a text"
         )
-    result = [
-        text if length <= room else _cut(renderer, text, prompts, room)
-        for text, length in zip(texts, lengths, strict=True)
-    ]
-    return result, sum(length > room for length in lengths)
+    return found
 
 
 def room_for(context: int, labels: Labels) -> int:
