@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import time
@@ -13,9 +12,11 @@ from typing import Any
 from hardprompt import __version__
 from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.files import written_whole
 
-LEDGER, RUN, RESULTS = "ledger.db", "run.json", "results.json"
+LEDGER, RUN, RESULTS, PROMPT = "ledger.db", "run.json", "results.json", "prompt.json"
 DEFAULT_ROOT = Path("runs")
+LATEST = "latest"
 
 
 def slug(name: str) -> str:
@@ -38,8 +39,8 @@ def create(root: Path, config: RunConfig) -> Path:
 
 
 def find(name: str | None, root: Path) -> Path:
-    """A run by its folder or name; None: the latest under `root`."""
-    if name is None:
+    """A run by its folder or name; None or `latest`: the latest under `root`."""
+    if name is None or name == LATEST:
         found = listed(root)
         if not found:
             raise UsageError(f"no run under '{root}'; start one with: hardprompt search")
@@ -47,7 +48,9 @@ def find(name: str | None, root: Path) -> Path:
     for folder in (Path(name), root / name):
         if (folder / RUN).is_file():
             return folder
-    raise UsageError(f"no run '{name}'; 'hardprompt ls runs' shows what there is")
+    raise UsageError(
+        f"no run '{name}'; 'hardprompt ls runs' shows what there is, and '{LATEST}' is the latest"
+    )
 
 
 def listed(root: Path) -> list[Path]:
@@ -74,12 +77,8 @@ def write_results(folder: Path, results: dict[str, Any]) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Whole or not at all: a reader never sees half a file."""
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf8") as file:
+    with written_whole(path) as file:
         json.dump(content, file, indent=1, ensure_ascii=False, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _read(path: Path) -> dict[str, Any]:

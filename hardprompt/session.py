@@ -20,6 +20,7 @@ from hardprompt.config import STARTS, RunConfig
 from hardprompt.errors import UsageError
 from hardprompt.metrics import Metric, metric_named
 from hardprompt.models.causal import CausalModel
+from hardprompt.models.codec import ANCHOR, Codec
 from hardprompt.models.load import load_model
 from hardprompt.objective import Objective
 from hardprompt.registry import make_strategy
@@ -60,13 +61,16 @@ class Session:
     budget: float
 
     @classmethod
-    def prepare(cls, config: RunConfig) -> Session:
-        """Loads and checks everything; raises before any work is done."""
+    def prepare(cls, config: RunConfig, given: Sequence[Sequence[str]] | None = None) -> Session:
+        """Loads and checks everything; raises before any work is done.
+
+        `given` are prompts to be measured instead of searched: the slots are as wide as they are.
+        """
         loss, metric = loss_named(config.objective), metric_named(config.metric)
         strategy = make_strategy(config.strategy, dict(config.settings))
         task = load_choice(config)
         name, template = choose_template(task, config.template)
-        slots = template.slots(config.length)
+        slots = template.slots(config.length) if given is None else ()
         model = load_model(
             config.model,
             revision=config.revision,
@@ -74,6 +78,8 @@ class Session:
             device=config.device,
             batch_size=config.batch_size,
         )
+        if given is not None:
+            slots = widths_of(model.codec, template, given)
         vocabulary = Vocabulary.build(
             model.codec,
             len(model.embeddings),
@@ -135,6 +141,11 @@ class Session:
         return (time.monotonic() - began) / len(rows) * self.budget
 
     @property
+    def no_prompt(self) -> tuple[str, ...]:
+        """The empty prompt."""
+        return ("",) * self.template.n_slots
+
+    @property
     def manual(self) -> tuple[str, ...]:
         """The manual prompts of this template; none for a template with several slots."""
         if self.template.n_slots > 1:
@@ -160,13 +171,20 @@ class Session:
             "dtype": self.model.info.dtype,
             "template": self.template.source,
             "vocabulary": [self.config.vocabulary, len(self.vocabulary.tokens)],
-            "hardprompt": hardprompt.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
+            **versions(),
             "optuna": optuna.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
         }
+
+
+def versions() -> dict[str, str]:
+    """What a score may depend on besides model and texts."""
+    return {
+        "hardprompt": hardprompt.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def choose_template(task: Task, wanted: str | None) -> tuple[str, Template]:
@@ -182,6 +200,23 @@ def choose_template(task: Task, wanted: str | None) -> tuple[str, Template]:
             'or write one: "{prompt} {text} {label}"'
         )
     return "custom", Template.parse(wanted)
+
+
+def widths_of(
+    codec: Codec, template: Template, prompts: Sequence[Sequence[str]]
+) -> tuple[int, ...]:
+    """Tokens of each slot that the longest of these prompts needs."""
+    wrong = [prompt for prompt in prompts if len(prompt) != template.n_slots]
+    if wrong:
+        raise UsageError(
+            f"the template {template.source!r} has {template.n_slots} slots, but a prompt has "
+            f"{len(wrong[0])}; a prompt for several slots is given as its prompt.json"
+        )
+    start = len(codec.encode(ANCHOR))
+    return tuple(
+        max(1, *(len(codec.encode(f"{ANCHOR} {prompt[slot]}")) - start for prompt in prompts))
+        for slot in range(template.n_slots)
+    )
 
 
 def _scorers(

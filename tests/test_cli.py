@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from hardprompt.cli import main
 from hardprompt.errors import HardpromptError, UsageError
+from tests.conftest import call
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,14 +26,6 @@ def hardprompt(*args, **options):
         timeout=240,
         **options,
     )
-
-
-def call(*args):
-    """Runs the command in this process; errors come through as they are."""
-    result = CliRunner().invoke(main, list(map(str, args)), catch_exceptions=True)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +60,9 @@ def test_search_prints_one_json_object_with_the_documented_fields(finished):
     results, _ = finished
     assert results["schema"] == "hardprompt.results/1"
     fields = {
-        "text", "ids", "source", "search", "dev", "test", "test_interval", "gain_empty",
-        "gain_empty_interval", "gain_manual", "gain_manual_interval", "fluency",
+        "text", "ids", "slots", "certified", "source", "search", "dev", "dev_interval", "test",
+        "test_interval", "gain_empty", "gain_empty_interval", "gain_manual",
+        "gain_manual_interval", "fluency",
     }  # fmt: skip
     entries = [*results["best"], results["baselines"]["empty"], *results["baselines"]["manual"]]
     assert all(set(entry) == fields for entry in entries)
@@ -104,7 +96,8 @@ def test_inspect_ls_and_files_of_a_run(finished):
     results, options = finished
     root = options[-1]
     folder = Path(results["run"])
-    assert {path.name for path in folder.iterdir()} >= {"ledger.db", "run.json", "results.json"}
+    assert {path.name for path in folder.iterdir()} >= {
+        "ledger.db", "run.json", "results.json", "prompt.json"}  # fmt: skip
     text = call("inspect", folder, "--output-dir", root).stdout
     for part in ("Classes, on test", "test rows change their class", "Best search loss"):
         assert part in text

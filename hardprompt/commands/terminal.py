@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from hardprompt.classifier import Classifier
+    from hardprompt.prompt import HardPrompt
 
 
 def prepare_libraries(*, verbose: bool = False) -> None:
@@ -22,3 +27,21 @@ def prepare_libraries(*, verbose: bool = False) -> None:
 
 def print_json(content: Any) -> None:
     click.echo(json.dumps(content, ensure_ascii=False, indent=1))
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """What a user should know, on stderr."""
+    from hardprompt.report.text import escape
+
+    for note in notes:
+        click.echo(f"note      {escape(note)}", err=True)
+
+
+def classifier_for(prompt: HardPrompt, model: dict[str, Any]) -> Classifier:
+    """A prompt on its model or on the one asked for; says what differs from when it was found."""
+    prepare_libraries()
+    name = model.pop("model")
+    given = {key: value for key, value in model.items() if value is not None}
+    classifier = prompt.on(prompt.load_model(name, **given))
+    print_notes(classifier.differences)
+    return classifier

@@ -24,6 +24,9 @@ class ModelInfo:
     device: str
     context: int  # most tokens of one row
     fingerprint: str  # sha256 of the weights' bytes and of the tokenizer
+    weights: str  # sha256 of the weights' bytes alone, as loaded
+    tokenizer: str  # sha256 of the tokenizer alone
+    revision: str | None = None  # the commit on the hub that was loaded; None: a folder
 
 
 class PromptModel(Protocol):

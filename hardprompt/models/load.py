@@ -177,6 +177,7 @@ def _info(name: str, model: Any, tokenizer: Any) -> ModelInfo:
     limits.append(getattr(tokenizer, "model_max_length", None))
     known = [int(limit) for limit in limits if limit and limit < 10**7]
     weight = next(model.parameters())
+    both, weights, words = fingerprints(model, tokenizer)
     return ModelInfo(
         name=name,
         family=str(config.model_type),
@@ -184,17 +185,21 @@ def _info(name: str, model: Any, tokenizer: Any) -> ModelInfo:
         dtype=str(weight.dtype).removeprefix("torch."),
         device=str(weight.device),
         context=min(known, default=2048),
-        fingerprint=fingerprint(model, tokenizer),
+        fingerprint=both,
+        weights=weights,
+        tokenizer=words,
+        revision=getattr(model.config, "_commit_hash", None),
     )
 
 
-def fingerprint(model: Any, tokenizer: Any) -> str:
-    """sha256 over every weight as loaded and over the tokenizer: one changed bit shows."""
+def fingerprints(model: Any, tokenizer: Any) -> tuple[str, str, str]:
+    """sha256 of weights and tokenizer together, of the weights as loaded, of the tokenizer."""
     digest = hashlib.sha256()
     for key, weight in sorted(model.state_dict().items()):
         digest.update(key.encode())
         digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    weights = digest.hexdigest()
     backend = getattr(tokenizer, "backend_tokenizer", None)
     text = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab()))
     digest.update(text.encode())
-    return digest.hexdigest()
+    return digest.hexdigest(), weights, hashlib.sha256(text.encode()).hexdigest()

@@ -11,32 +11,39 @@ HEAD = ("prompt", "search", "dev", "test [95%]", "over empty", "over manual", "f
 
 def search_report(results: dict[str, Any], top: int = 10) -> str:
     """Table of the best prompts and the baselines, and what they mean."""
-    best, baselines = results["best"], results["baselines"]
-    pick, n = results["pick"], results["task"]["rows"]["test"]
-    rows = [_row(entry, n, marks=_marks(i, pick, entry)) for i, entry in enumerate(best[:top])]
+    pick = results["pick"]
+    marks = [_marks(i, pick, entry) for i, entry in enumerate(results["best"])]
+    lines = [prompt_table(results, results["best"], marks, top), "", *_sentences(results)]
+    return "\n".join(lines)
+
+
+def prompt_table(
+    results: dict[str, Any], entries: list[dict[str, Any]], marks: list[str], top: int
+) -> str:
+    """The first prompts, each with its mark, then no prompt and the manual ones."""
+    baselines = results["baselines"]
+    n = results["task"]["rows"]["test"]
+    rows = [_row(entry, n, marks=mark) for entry, mark in zip(entries[:top], marks, strict=False)]
     rows.append(_row(baselines["empty"], n, name="(no prompt)"))
-    rows += [_row(entry, n, name=f"(manual) {quoted(entry['text'])}") for entry in _manual(results)]
-    return "\n".join(
-        [
-            table(HEAD, rows),
-            "",
-            f"search: {results['objective']} on {results['task']['rows']['search']} rows, lower is "
-            f"better; dev, test: {results['metric']}, higher is better; gains are paired, on test, "
-            "with 95% intervals; fluency: mean log-probability of a token.",
-            *_sentences(results),
-        ]
+    shown = {entry["text"] for entry in entries}
+    manual = [entry for entry in baselines["manual"] if entry["text"] not in shown]
+    manual.sort(key=lambda entry: (-entry["dev"], entry["search"]))
+    rows += [_row(entry, n, name=f"(manual) {quoted(entry['text'])}") for entry in manual]
+    return table(HEAD, rows)
+
+
+def legend(results: dict[str, Any], split: str = "test") -> str:
+    """What the columns are."""
+    return (
+        f"search: {results['objective']} on {results['task']['rows']['search']} rows, lower is "
+        f"better; dev, test: {results['metric']}, higher is better; gains are paired, on {split}, "
+        "with 95% intervals; fluency: mean log-probability of a token."
     )
 
 
 def _marks(number: int, pick: int, entry: dict[str, Any]) -> str:
     marks = " *" if number == pick else ""
     return marks + (" (manual)" if entry["source"] == "manual" else "")
-
-
-def _manual(results: dict[str, Any]) -> list[dict[str, Any]]:
-    shown = {entry["text"] for entry in results["best"]}
-    entries = [m for m in results["baselines"]["manual"] if m["text"] not in shown]
-    return sorted(entries, key=lambda entry: (-entry["dev"], entry["search"]))
 
 
 def _row(
@@ -56,17 +63,12 @@ def _row(
 def _sentences(results: dict[str, Any]) -> list[str]:
     best, pick = results["best"][0], results["best"][results["pick"]]
     lines = [
-        f"* the readable pick: the most fluent within one standard error of the best on dev: "
-        f"{quoted(pick['text'])}"
+        legend(results),
+        "* the readable pick: the most fluent within one standard error of the best on dev: "
+        f"{quoted(pick['text'])}",
     ]
-    prior = results["prior"]
-    if prior["only_prior"] and best["source"] != "manual":
-        lines.append(
-            "The gain may be only a shifted label prior: without a prompt, but with the label "
-            f"scores shifted on the search rows, test is {figure(prior['shifted_empty_test'])}; "
-            f"the best prompt is {gain(prior['gain_beyond'], prior['gain_beyond_interval'])} "
-            "beyond that."
-        )
+    if best["source"] != "manual":
+        lines += prior_warning(results["prior"])
     if best["source"] == "manual":
         lines.append("No prompt that was found beats the best manual one on dev.")
     lines.append(
@@ -75,6 +77,17 @@ def _sentences(results: dict[str, Any]) -> list[str]:
     )
     lines.append(f"Next: hardprompt inspect {escape(results['run'])}")
     return lines
+
+
+def prior_warning(prior: dict[str, Any], split: str = "test") -> list[str]:
+    """A sentence where a shifted label prior alone explains the gain."""
+    if not prior["only_prior"]:
+        return []
+    return [
+        "The gain may be only a shifted label prior: without a prompt, but with the label scores "
+        f"shifted on the search rows, {split} is {figure(prior['shifted_empty_test'])}; the best "
+        f"prompt is {gain(prior['gain_beyond'], prior['gain_beyond_interval'])} beyond that."
+    ]
 
 
 def stopped_report(prompts: list[tuple[str, float]], run: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.models.base import Labels
 from hardprompt.models.codec import Codec
 from hardprompt.scoring.plan import Row
-from hardprompt.template import Template
+from hardprompt.template import Slot, Template
 from hardprompt.types import EMPTY, IntArray
 
 
@@ -43,6 +43,29 @@ class Renderer:
     def encode(self, prompts: Sequence[str], texts: Sequence[str]) -> list[list[int]]:
         """Ids of the whole row before the label, for every text: what is scored and served."""
         return self.codec.encode_many([self.template.render(prompts, text) for text in texts])
+
+    def slot_ids(
+        self, prompts: Sequence[str], texts: Sequence[str]
+    ) -> list[tuple[tuple[int, ...], ...] | None]:
+        """For each text, the tokens as which each slot is read inside the whole row; None where
+        a slot melts into its neighbours, so that it has no tokens of its own."""
+        cuts = self._cuts()
+        contexts: list[str] = []
+        for text in texts:
+            contexts.append(self.template.render(prompts, text))
+            contexts += [part.render(prompts[: part.n_slots], text) for part in cuts]
+        encoded = iter(self.codec.encode_many(contexts))
+        return [_between(next(encoded), [next(encoded) for _ in cuts]) for _ in texts]
+
+    def _cuts(self) -> list[Template]:
+        """The template up to each slot, and through it, slot by slot."""
+        parts = self.template.parts
+        return [
+            replace(self.template, parts=parts[:end])
+            for place, part in enumerate(parts)
+            if isinstance(part, Slot)
+            for end in (place, place + 1)
+        ]
 
     def label_ids(self, words: Sequence[str], text: str, prompts: Sequence[str]) -> Labels:
         """Tokens of each label word after a row, encoded together with it."""
@@ -87,6 +110,14 @@ def compile_rows(
         segments = [tuple(a[i + 1 : j]) for i, j in itertools.pairwise(ends)]
         rows.append(Row(tuple(segments)))
     return rows
+
+
+def _between(row: list[int], heads: Sequence[list[int]]) -> tuple[tuple[int, ...], ...] | None:
+    """The tokens of a row between pairs of its beginnings; None where one is no beginning."""
+    if any(row[: len(head)] != head for head in heads):
+        return None
+    ends = [len(head) for head in heads]
+    return tuple(tuple(row[a:b]) for a, b in zip(ends[::2], ends[1::2], strict=True))
 
 
 def _row(token: int, n: int) -> IntArray:

@@ -14,6 +14,21 @@ from hardprompt.scoring.plan import Group, Row, group_rows
 from hardprompt.types import EMPTY, BoolArray, FloatArray, IntArray
 
 
+def score_texts(
+    model: PromptModel,
+    renderer: Renderer,
+    prompts: Sequence[str],
+    texts: Sequence[str],
+    labels: Labels,
+) -> FloatArray:
+    """`(N, classes)` log-probabilities of the classes, each row rendered and read as a whole."""
+    rows = [Row((tuple(ids),)) for ids in renderer.encode(prompts, texts)]
+    out = np.empty((len(rows), len(labels)))
+    for group in group_rows(rows, range(len(rows))):
+        out[group.examples] = model.label_log_probs(group, labels, [])[0]
+    return normalise(out)
+
+
 class Scorer:
     """Two ways to the same numbers: by token ids (fast, for the search), by text (the truth)."""
 
@@ -33,11 +48,7 @@ class Scorer:
 
     def by_text(self, prompts: Sequence[str]) -> FloatArray:
         """`(N, classes)` for one prompt given as the text of each slot; any text will do."""
-        rows = [Row((tuple(ids),)) for ids in self.renderer.encode(prompts, self.texts)]
-        out = np.empty((len(rows), len(self.labels)))
-        for group in group_rows(rows, range(len(rows))):
-            out[group.examples] = self.model.label_log_probs(group, self.labels, [])[0]
-        return normalise(out)
+        return score_texts(self.model, self.renderer, prompts, self.texts, self.labels)
 
     @cached_property
     def rows(self) -> list[Row]:
