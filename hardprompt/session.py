@@ -191,8 +191,9 @@ def choose_template(task: Task, wanted: str | None) -> tuple[str, Template]:
     """A template by its name in the task, or as it is written."""
     if wanted is None:
         wanted = task.default_template
-    if wanted in task.templates:
-        return wanted, Template.parse(task.templates[wanted])
+    for name, source in task.templates.items():
+        if wanted in (name, source):
+            return name, Template.parse(source)
     if "{" not in wanted:
         names = ", ".join(task.templates)
         raise UsageError(

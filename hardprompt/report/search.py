@@ -76,6 +76,7 @@ def _sentences(results: dict[str, Any]) -> list[str]:
         f"(ended by {results['ended']}) in {results['timing']['total']:.0f} s."
     )
     lines.append(f"Next: hardprompt inspect {escape(results['run'])}")
+    lines.append(f'Use it: hardprompt try {escape(results["run"])} "a text of yours"')
     return lines
 
 
