@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hardprompt import __version__, runs
+from hardprompt.commands.compare import compare
 from hardprompt.config import RunConfig
 from hardprompt.errors import UsageError
 
@@ -337,3 +338,6 @@ def list_things(what: str, output_dir: Path) -> None:
         click.echo(listing.models())
     else:
         click.echo(listing.runs_table(runs.listed(output_dir)))
+
+
+main.add_command(compare)

@@ -15,7 +15,8 @@ from hardprompt.types import EMPTY, BoolArray, FloatArray, IntArray
 
 
 class Scorer:
-    """Two ways to the same numbers: by token ids (fast, for the search), by text (the truth)."""
+    """Ways to the same numbers: by token ids (fast, for the search), by text (the truth), and
+    by points between tokens (soft prompts)."""
 
     def __init__(
         self,
@@ -33,7 +34,30 @@ class Scorer:
 
     def by_text(self, prompts: Sequence[str]) -> FloatArray:
         """`(N, classes)` for one prompt given as the text of each slot; any text will do."""
+        return self._of_rows(self.renderer.encode(prompts, self.texts))
+
+    def by_contexts(self, contexts: Sequence[str]) -> FloatArray:
+        """`(N, classes)` for each text written out in full up to the label word."""
+        return self._of_rows(self.renderer.codec.encode_many(contexts))
+
+    def by_points(self, points: FloatArray) -> FloatArray:
+        """`(N, classes)` for one soft prompt, `(length, dim)` points, one slot after another."""
+        slots = np.split(points[None].astype(np.float32), np.cumsum(self.slots)[:-1], axis=1)
+        out = np.empty((len(self.rows), len(self.labels)))
+        for group in self.groups:
+            out[group.examples] = self.model.label_log_probs(group, self.labels, slots)[0]
+        return normalise(out)
+
+    def hidden(self, prompts: Sequence[str]) -> FloatArray:
+        """`(N, dim)` what the model holds of each text where it would write the label word."""
         rows = [Row((tuple(ids),)) for ids in self.renderer.encode(prompts, self.texts)]
+        found: dict[int, FloatArray] = {}
+        for group in group_rows(rows, range(len(rows))):
+            found |= zip(group.examples.tolist(), self.model.last_hidden(group), strict=True)
+        return np.stack([found[number] for number in range(len(rows))])
+
+    def _of_rows(self, encoded: Sequence[Sequence[int]]) -> FloatArray:
+        rows = [Row((tuple(ids),)) for ids in encoded]
         out = np.empty((len(rows), len(self.labels)))
         for group in group_rows(rows, range(len(rows))):
             out[group.examples] = self.model.label_log_probs(group, self.labels, [])[0]
