@@ -57,7 +57,8 @@ def finished(options, task_folder):
 def test_help_is_fast_because_torch_is_not_imported():
     code = (
         "import sys; from click.testing import CliRunner; from hardprompt.cli import main\n"
-        "for args in (['--help'], ['search', '-h'], ['--version'], ['ls', '--help']):\n"
+        "for args in (['--help'], ['search', '-h'], ['--version'], ['ls', '--help'],\n"
+        "             ['compare', '-h']):\n"
         "    assert CliRunner().invoke(main, args).exit_code == 0\n"
         "heavy = {'torch', 'transformers', 'optuna', 'sklearn', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hardprompt import runs
+from hardprompt.baselines.table import DEFAULT
 from hardprompt.commands.options import (
     JSON,
     METRIC,
@@ -24,8 +25,6 @@ from hardprompt.config import RunConfig
 
 if TYPE_CHECKING:
     from hardprompt.compare import Comparison
-
-DEFAULT = "none,manual,shots,search,relax,prompt-tuning,p-tuning,linear"
 
 
 def _words(_: click.Context, __: click.Parameter, value: str) -> list[str]:
@@ -46,7 +45,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str) -> lis
 @click.option("--len", "length", type=int, help="Tokens of the prompt, hard or soft.")
 @click.option(
     "--methods",
-    default=DEFAULT,
+    default=",".join(DEFAULT),
     show_default=True,
     callback=_words,
     help="What to compare, with commas.",
