@@ -1,12 +1,14 @@
 """Methods of a comparison: soft prompts against known answers, and what each promises."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from hardprompt.baselines.base import Bench, Unfit
+from hardprompt.baselines.base import Bench, Fitted, Method, Unfit
 from hardprompt.baselines.relax import soft_to_hard
 from hardprompt.baselines.soft import minibatches, start_tokens
 from hardprompt.baselines.soft_files import save_soft_prompt
@@ -17,6 +19,7 @@ from hardprompt.models.codec import Codec
 from hardprompt.scoring.losses import normalise
 from hardprompt.session import Session
 from hardprompt.strategies.relax import Descent
+from hardprompt.types import FloatArray
 from tests.conftest import FAMILIES
 from tests.test_scoring import TEMPLATES, TEXTS, TOLERANCE, _Framed, build
 
@@ -90,6 +93,8 @@ def test_peft_reads_our_soft_prompts(folders, task_folder, prepare, tmp_path, be
     scorer = session.scorers["test"]
     # What follows the slot, padded to the right: peft puts its tokens before padding on the left.
     rows = [row.segments[1] for row in scorer.rows]
+    for row, text in zip(rows, scorer.texts, strict=True):  # as docs/compare.md encodes it
+        assert tuple(tokenizer(f" {text}", add_special_tokens=False)["input_ids"]) == row
     longest = max(map(len, rows))
     ids = torch.tensor([[*row, *[tokenizer.pad_token_id] * (longest - len(row))] for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
@@ -242,3 +247,15 @@ def test_method_names_expand_in_the_order_of_the_table():
         expand(["serch"])
     with pytest.raises(UsageError, match="--methods is empty"):
         expand([])
+
+
+def test_the_method_of_the_documents_works(session, tmp_path):
+    page = Path(__file__).parents[1] / "docs" / "compare.md"
+    code = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf8"), re.DOTALL)[-1]
+    names = {
+        "np": np, "Bench": Bench, "Fitted": Fitted, "FloatArray": FloatArray, "Method": Method,
+        "__name__": "example",
+    }  # fmt: skip
+    exec(compile(code, "compare.md", "exec"), names)
+    fitted = names["Majority"]().fit(bench_of(session, tmp_path))
+    assert len(set(fitted.predict("test").argmax(axis=1))) == 1
