@@ -156,6 +156,19 @@ def test_manual_prompts_need_a_template_of_one_slot(prepare, task_folder, tmp_pa
         make_method("manual").fit(bench_of(session, tmp_path))
 
 
+@pytest.mark.parametrize("name", ["manual", "shots", "search", "relax", *SOFT])
+def test_a_budget_that_is_too_small_is_said_and_not_overdrawn(prepare, task_folder, tmp_path, name):
+    bench = bench_of(prepare(task_folder, budget=0.4), tmp_path)
+    with pytest.raises(Unfit, match=r"^\d+ rows are too few"):
+        make_method(name).fit(bench)
+    assert bench.spent == 0
+
+
+def test_points_that_run_off_are_worse_than_any(session, tmp_path):
+    bench = bench_of(session, tmp_path)
+    assert bench.quality(np.full((12, 2), np.nan)) < bench.quality(np.log(np.full((12, 2), 0.5)))
+
+
 @pytest.mark.parametrize("name", SOFT)
 def test_training_begins_at_words_and_lowers_the_loss(prepare, task_folder, tmp_path, name):
     session = prepare(task_folder, budget=160.0)

@@ -15,6 +15,8 @@ from hardprompt.scoring.losses import loss_named
 from hardprompt.session import Session
 from hardprompt.types import FloatArray
 
+BROKEN = -2.0  # below every metric
+
 
 class Unfit(HardpromptError):
     """A method cannot be used on this task or template; the table says why and goes on."""
@@ -52,7 +54,12 @@ class Bench:
         return scorer.by_text(prompts)
 
     def quality(self, log_probs: FloatArray) -> float:
-        """What everything is chosen by: the metric on dev, ties broken by the likelihood."""
+        """What everything is chosen by: the metric on dev, ties broken by the likelihood.
+
+        Log-probabilities that are none (points that ran off) are worse than anything.
+        """
+        if not np.isfinite(log_probs).all():
+            return BROKEN
         session, gold = self.session, self.session.gold("dev")
         predicted = log_probs.argmax(axis=1)
         score = float(session.metric.score(gold, predicted, len(session.task.labels)))

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hardprompt.baselines.base import Bench
-from hardprompt.errors import HardpromptError
+from hardprompt.baselines.base import Bench, Unfit
 from hardprompt.ledger import Ledger
 from hardprompt.selection import diverse
 from hardprompt.strategies.base import Strategy
@@ -36,7 +35,9 @@ def best_found(bench: Bench, strategy: Strategy, label: str, rows: float) -> Bes
     session = bench.session
     n_search, n_dev = len(session.task.search), len(session.task.dev)
     listed = int(np.clip(DEV_SHARE * rows / n_dev, 1, LISTED))
-    budget = max(1.0, (rows - listed * n_dev) // n_search)
+    budget = (rows - listed * n_dev) // n_search
+    if budget < 1:
+        raise Unfit(f"{rows:,.0f} rows are too few to measure one prompt on search and dev")
     header = session.header() | {"method": label, "budget": budget, "listed": listed}
     before = bench.spent
 
@@ -62,7 +63,7 @@ def best_found(bench: Bench, strategy: Strategy, label: str, rows: float) -> Bes
         quality = bench.quality(bench.by_text(prompts, "dev"))
         found.append(Best(prompts, item.ids, quality, study.spent))
     if not found:
-        raise HardpromptError(f"the budget of {rows:,.0f} rows is too small for one prompt")
+        raise Unfit(f"{rows:,.0f} rows are too few to measure one prompt that can be written out")
     return max(found, key=lambda best: best.quality)
 
 

@@ -28,7 +28,9 @@ class TfIdf(Method):
 
     def fit(self, bench: Bench) -> Fitted:
         session = bench.session
-        vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
+        vectors = TfidfVectorizer(
+            ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\w+|[^\w\s]"
+        )
         model, strength = _fit(vectors, session.scorers["search"].texts, bench)
         words = "\n".join(model[0].vocabulary_)
         numbers = _numbers(model) + len(model[0].idf_)

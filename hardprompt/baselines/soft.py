@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hardprompt.baselines.base import Bench, Fitted, Method
+from hardprompt.baselines.base import Bench, Fitted, Method, Unfit
 from hardprompt.baselines.soft_files import save_soft_prompt
 from hardprompt.session import Session
 from hardprompt.types import Batch, FloatArray, IntArray
@@ -182,7 +182,9 @@ def plan(bench: Bench, rows: float) -> tuple[int, set[int]]:
     """Steps that so many rows pay for, and after which of them dev is measured."""
     n_dev = len(bench.session.task.dev)
     checks = CHECKS if rows >= 2 * CHECKS * n_dev else 1
-    n_steps = max(1, int((rows - checks * n_dev) // _step_price(bench)))
+    n_steps = int((rows - checks * n_dev) // _step_price(bench))
+    if n_steps < 1:
+        raise Unfit(f"{rows:,.0f} rows are too few for one step and a look at dev")
     return n_steps, {-(-n_steps * (check + 1) // checks) for check in range(checks)}
 
 
