@@ -12,6 +12,7 @@ import click
 
 from hardprompt import __version__, runs
 from hardprompt.commands.check import check
+from hardprompt.commands.compare import compare
 from hardprompt.commands.evaluate import evaluate
 from hardprompt.commands.export import export
 from hardprompt.commands.new_task import new_task
@@ -294,3 +295,4 @@ main.add_command(evaluate)
 main.add_command(trial)
 main.add_command(predict)
 main.add_command(export)
+main.add_command(compare)

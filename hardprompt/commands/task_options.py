@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import fields
-from functools import reduce
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from hardprompt.commands.options import Command, together
 from hardprompt.config import DEFAULT_TASK, TaskChoice
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def absolute(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -50,13 +47,15 @@ FIELDS = (
     click.option(
         "--test", type=click.Path(), callback=absolute, help="With --dev: rows that only report."
     ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of splits and searches."),
+)
+SEED = click.option(
+    "--seed", type=int, default=0, show_default=True, help="Of splits and searches."
 )
 
 
 def field_options(command: Command) -> Command:
     """How a file of one's own is read and split; `--seed` among them."""
-    return reduce(lambda inner, option: option(inner), reversed(FIELDS), command)
+    return together(*FIELDS, SEED)(command)
 
 
 def data_options(command: Command) -> Command:
@@ -67,6 +66,11 @@ def data_options(command: Command) -> Command:
 def task_options(command: Command) -> Command:
     """`--task`, or `--data` and how it is read: the fields of a `TaskChoice` but `search_rows`."""
     return TASK(data_options(command))
+
+
+def task_options_without_seed(command: Command) -> Command:
+    """`task_options` for a command that takes several seeds."""
+    return together(TASK, DATA, *FIELDS)(command)
 
 
 def take_choice(options: dict[str, Any]) -> TaskChoice:

@@ -44,11 +44,12 @@ class PromptModel(Protocol):
         self,
         group: Group,
         labels: Labels,
-        prompts: Sequence[IntArray],
+        prompts: Sequence[IntArray | FloatArray],
         members: IntArray | None = None,
     ) -> FloatArray:
         """`(n, g, classes)`: log p(label word | row), for n prompts, given slot by slot as
-        `(n, k)` ids. `members` are the g rows of the group to score; None: all."""
+        `(n, k)` ids or `(n, k, dim)` points. `members` are the g rows of the group to score;
+        None: all."""
         ...
 
     def gradient(
@@ -66,4 +67,9 @@ class PromptModel(Protocol):
 
     def next_token_log_probs(self, group: Group, prompts: Sequence[IntArray]) -> FloatArray:
         """`(n, V)`: log p(next token | row), averaged over the group's rows."""
+        ...
+
+    def last_hidden(self, group: Group) -> FloatArray:
+        """`(g, dim)` the last hidden state where the label word is predicted, for a group
+        without slots."""
         ...

@@ -51,10 +51,10 @@ class CausalModel:
         self,
         group: Group,
         labels: Labels,
-        prompts: Sequence[IntArray],
+        prompts: Sequence[IntArray | FloatArray],
         members: IntArray | None = None,
     ) -> FloatArray:
-        slots = [self._tensor(ids) for ids in prompts]
+        slots = [self._tensor(given) for given in prompts]
         chosen = self._members(group, members)
         n, g = (len(slots[0]) if slots else 1), len(chosen)
         out = np.empty((n * g, len(labels)), dtype=np.float64)
@@ -129,6 +129,23 @@ class CausalModel:
         assert total is not None
         return total / g
 
+    @torch.no_grad()
+    def last_hidden(self, group: Group) -> FloatArray:
+        (segment,) = group.segments
+        ids, last = self._tensor(segment), self._tensor(group.last)
+
+        def run(low: int, high: int) -> FloatArray:
+            output = self._model(
+                input_ids=ids[low:high], use_cache=False, output_hidden_states=True
+            )
+            rows = torch.arange(high - low, device=self._device)
+            states = output.hidden_states[-1][rows, last[low:high] - 1]
+            found: FloatArray = states.float().cpu().numpy()
+            return found
+
+        parts = self._batcher.split(len(group), segment.shape[1], run)
+        return np.concatenate([part for *_, part in parts])
+
     def prompt_log_prob(self, ids: Sequence[int]) -> float:
         """Mean log-probability of each token of a text after the tokenizer's own beginning."""
         start = len(self.codec.prefix)
@@ -145,7 +162,7 @@ class CausalModel:
             return torch.arange(len(group), device=self._device)
         return self._tensor(members)
 
-    def _tensor(self, array: IntArray) -> Tensor:
+    def _tensor(self, array: IntArray | FloatArray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
     def _width(self, group: Group, slots: Sequence[Tensor]) -> int:

@@ -22,7 +22,12 @@ def score_texts(
     labels: Labels,
 ) -> FloatArray:
     """`(N, classes)` log-probabilities of the classes, each row rendered and read as a whole."""
-    rows = [Row((tuple(ids),)) for ids in renderer.encode(prompts, texts)]
+    return score_rows(model, renderer.encode(prompts, texts), labels)
+
+
+def score_rows(model: PromptModel, encoded: Sequence[Sequence[int]], labels: Labels) -> FloatArray:
+    """`(N, classes)` log-probabilities of the classes after rows of token ids."""
+    rows = [Row((tuple(ids),)) for ids in encoded]
     out = np.empty((len(rows), len(labels)))
     for group in group_rows(rows, range(len(rows))):
         out[group.examples] = model.label_log_probs(group, labels, [])[0]
@@ -30,7 +35,8 @@ def score_texts(
 
 
 class Scorer:
-    """Two ways to the same numbers: by token ids (fast, for the search), by text (the truth)."""
+    """Ways to the same numbers: by token ids (fast, for the search), by text (the truth), and
+    by points between tokens (soft prompts)."""
 
     def __init__(
         self,
@@ -49,6 +55,27 @@ class Scorer:
     def by_text(self, prompts: Sequence[str]) -> FloatArray:
         """`(N, classes)` for one prompt given as the text of each slot; any text will do."""
         return score_texts(self.model, self.renderer, prompts, self.texts, self.labels)
+
+    def by_contexts(self, contexts: Sequence[str]) -> FloatArray:
+        """`(N, classes)` for each text written out in full up to the label word."""
+        encoded = self.renderer.codec.encode_many(contexts)
+        return score_rows(self.model, encoded, self.labels)
+
+    def by_points(self, points: FloatArray) -> FloatArray:
+        """`(N, classes)` for one soft prompt, `(length, dim)` points, one slot after another."""
+        slots = np.split(points[None].astype(np.float32), np.cumsum(self.slots)[:-1], axis=1)
+        out = np.empty((len(self.rows), len(self.labels)))
+        for group in self.groups:
+            out[group.examples] = self.model.label_log_probs(group, self.labels, slots)[0]
+        return normalise(out)
+
+    def hidden(self, prompts: Sequence[str]) -> FloatArray:
+        """`(N, dim)` what the model holds of each text where it would write the label word."""
+        rows = [Row((tuple(ids),)) for ids in self.renderer.encode(prompts, self.texts)]
+        found: dict[int, FloatArray] = {}
+        for group in group_rows(rows, range(len(rows))):
+            found |= zip(group.examples.tolist(), self.model.last_hidden(group), strict=True)
+        return np.stack([found[number] for number in range(len(rows))])
 
     @cached_property
     def rows(self) -> list[Row]:
