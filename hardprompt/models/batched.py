@@ -30,9 +30,7 @@ class BatchedModel(ABC):
         self._device = next(model.parameters()).device
 
     @abstractmethod
-    def _labels(
-        self, group: Group, labels: Labels, parts: list[Tensor], example: Tensor
-    ) -> Tensor:
+    def _labels(self, group: Group, labels: Labels, parts: list[Tensor], example: Tensor) -> Tensor:
         """`(rows, classes)`: log p(label word | row). `parts` are segments and slots in reading
         order, each `(rows, t)` ids or `(rows, k, dim)` points; `example` numbers each row's
         member of the group."""

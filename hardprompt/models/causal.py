@@ -43,9 +43,7 @@ class CausalModel(BatchedModel):
         log_probs = log_probs[:-1].log_softmax(-1).gather(1, row[0, 1:, None])[:, 0]
         return float(log_probs[max(start - 1, 0) :].mean())
 
-    def _labels(
-        self, group: Group, labels: Labels, parts: list[Tensor], example: Tensor
-    ) -> Tensor:
+    def _labels(self, group: Group, labels: Labels, parts: list[Tensor], example: Tensor) -> Tensor:
         """`(rows, classes)`; one forward pass for each distinct beginning of a label word."""
         head = self._head(group)
         last = self._tensor(group.last)[example]
