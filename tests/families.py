@@ -6,7 +6,6 @@ import torch
 import transformers as t
 from tokenizers import (
     AddedToken,
-    Regex,
     Tokenizer,
     decoders,
     models,
@@ -82,17 +81,14 @@ def metaspace(start="<s>", end=None):
 
 
 def unigram(start="[CLS]", end="[SEP]"):
-    """As ALBERT's: lower case, several spaces are one."""
+    """As ALBERT's: lower case, no accents."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence(
-        [
-            normalizers.NFKD(),
-            normalizers.StripAccents(),
-            normalizers.Lowercase(),
-            normalizers.Replace(Regex(" {2,}"), " "),
-        ]
+        [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
     )
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
+    )
     tokenizer.decoder = decoders.Metaspace()
     special = ["<pad>", "[UNK]", "[CLS]", "[SEP]", AddedToken("[MASK]", lstrip=True)]
     tokenizer.train_from_iterator(
@@ -129,9 +125,12 @@ FAMILIES = {
 }
 
 
-def wrapped(family, **frame):
-    """A tokenizer of the family as transformers hands it out."""
-    tokenizer, special = FAMILIES[family](**frame)
+def wrapped(family, bare=False):
+    """A tokenizer of the family as transformers hands it out; `bare` has no special tokens."""
+    if bare:
+        tokenizer, _ = FAMILIES[family](start=None, end=None)
+        return t.PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    tokenizer, special = FAMILIES[family]()
     return t.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
 
 
@@ -175,13 +174,14 @@ def save_masked(kind, folder):
     return folder
 
 
-def save_causal(family, folder, **frame):
+def save_causal(family, folder, bare=False):
     """A folder with a random GPT-2 and a tokenizer of that family."""
-    tokenizer = wrapped(family, **frame)
+    tokenizer = wrapped(family, bare)
     torch.manual_seed(0)
     config = t.GPT2Config(
-        vocab_size=len(tokenizer), n_embd=64, n_layer=2, n_head=4, n_positions=256
-    )
+        vocab_size=len(tokenizer), n_embd=64, n_layer=2, n_head=4, n_positions=256,
+        bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
     louder(t.AutoModelForCausalLM.from_config(config), 4).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

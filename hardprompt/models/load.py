@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -53,10 +54,8 @@ def load_model(
         model = _load_weights(source, name, revision, wanted, masked)
     except (OSError, ValueError, ImportError) as error:
         raise _explain(name, error) from error
-    if masked and tokenizer.mask_token is None:
-        raise HardpromptError(
-            f"the tokenizer of '{name}' has no mask token; set mask_token in tokenizer_config.json"
-        )
+    if masked:
+        _check_masked(model, tokenizer, name)
     codec = Codec(tokenizer, masked=masked)
     model = model.to(place)
     info = _info(name, model, tokenizer)
@@ -181,6 +180,19 @@ def _check_config(config: dict[str, Any], name: str) -> bool:
             "which transformers does not know as a causal model or a masked one"
         )
     return False
+
+
+def _check_masked(model: Any, tokenizer: Any, name: str) -> None:
+    if tokenizer.mask_token is None:
+        raise HardpromptError(
+            f"the tokenizer of '{name}' has no mask token; set mask_token in tokenizer_config.json"
+        )
+    lacks = {"attention_mask", "inputs_embeds"} - set(inspect.signature(model.forward).parameters)
+    if lacks:
+        raise HardpromptError(
+            f"'{name}' is of type '{model.config.model_type}', which takes no "
+            f"{' and no '.join(sorted(lacks))}; take BERT, RoBERTa or their like"
+        )
 
 
 def _explain(name: str, error: Exception) -> HardpromptError:

@@ -108,7 +108,8 @@ class MaskedModel(BatchedModel):
         memory of a small model, and a good part of its time."""
 
         def pick(module: Any, inputs: Any, output: Any) -> Any:
-            output.last_hidden_state = _pick(output.last_hidden_state, where)
+            if (states := getattr(output, "last_hidden_state", None)) is not None:
+                output.last_hidden_state = _pick(states, where)
             return output
 
         handle = self._model.base_model.register_forward_hook(pick)
