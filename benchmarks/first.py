@@ -60,6 +60,7 @@ def one(args: argparse.Namespace, strategy: str, seed: int) -> dict[str, Any]:
     return {
         "strategy": strategy,
         "seed": seed,
+        "budget": session.budget,
         "cpu_seconds": time.process_time() - began,
         "best": best,
         "empty": baselines["empty"],
@@ -98,7 +99,8 @@ def table(args: argparse.Namespace, done: list[dict[str, Any]]) -> str:
         f"`{command} --start {args.start} --seeds {args.seeds} --out {args.out}`",
         "",
         f"Model {args.model}, {args.len} tokens; mean of {args.seeds} seeds, in brackets the "
-        f"range; {hours:.2f} CPU hours.",
+        f"range; {hours:.2f} CPU hours. `exhaustive` is not in the table: a space of this size is "
+        "beyond any budget.",
         "",
         "| strategy | search loss | dev | test | CPU s | best prompt of seed 0 |",
         "| --- | --- | --- | --- | --- | --- |",

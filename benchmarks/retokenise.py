@@ -23,7 +23,7 @@ import numpy as np
 from hardprompt.models.codec import Codec
 from hardprompt.models.tokenizer import load_tokenizer
 from hardprompt.scoring.compile import Renderer
-from hardprompt.scoring.fit import find_probes, fitting
+from hardprompt.scoring.places import find_probes, fitting
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.tasks.load import load_task
 from hardprompt.template import Template

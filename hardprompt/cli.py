@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +11,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hardprompt import __version__, runs
+from hardprompt.commands.check import check
+from hardprompt.commands.compare import compare
+from hardprompt.commands.evaluate import evaluate
+from hardprompt.commands.export import export
+from hardprompt.commands.new_task import new_task
+from hardprompt.commands.options import (
+    JSON,
+    METRIC,
+    OBJECTIVE,
+    OUTPUT_DIR,
+    RUN,
+    SEARCH_ROWS,
+    TEMPLATE,
+    model_options,
+)
+from hardprompt.commands.predict import predict
+from hardprompt.commands.task_options import task_options
+from hardprompt.commands.terminal import prepare_libraries, print_json
+from hardprompt.commands.trial import trial
 from hardprompt.config import RunConfig
 from hardprompt.errors import UsageError
 
@@ -47,55 +65,10 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     return tuple(found)
 
 
-def _rows(_: click.Context, __: click.Parameter, value: str) -> int | None:
-    if value == "all":
-        return None
-    if not value.isdigit() or int(value) < 1:
-        raise click.BadParameter(f"a number of rows, 1 or more, or 'all', got '{value}'")
-    return int(value)
-
-
-def _batch(_: click.Context, __: click.Parameter, value: str) -> int | None:
-    if value == "auto":
-        return None
-    if not value.isdigit() or int(value) < 1:
-        raise click.BadParameter(f"a number of rows, 1 or more, or 'auto', got '{value}'")
-    return int(value)
-
-
-ROOT = click.option(
-    "--output-dir", type=click.Path(path_type=Path), default=runs.DEFAULT_ROOT, show_default=True,
-    help="Where run folders are.",
-)  # fmt: skip
-
-
 @main.command()
-@click.option(
-    "--task",
-    default="sentiment",
-    show_default=True,
-    help="A built-in task, a task file, or a folder with train, dev and test.jsonl.",
-)
-@click.option(
-    "--model",
-    default="mini",
-    show_default=True,
-    help="mini (embedded), a hub id, or a local folder.",
-)
-@click.option("--revision", help="Revision of a model on the hub.")
-@click.option(
-    "--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16."
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option(
-    "--batch-size",
-    "--batch_size",
-    default="auto",
-    show_default=True,
-    callback=_batch,
-    help="Rows of a batch.",
-)
-@click.option("--template", help='A name of the task\'s, or e.g. "{prompt} {text} {label}".')
+@task_options
+@model_options("mini")
+@TEMPLATE
 @click.option("--len", "length", type=int, help="Free tokens of the prompt.")
 @click.option("--min-len", "min_length", type=int, help="Allow shorter prompts, down to this.")
 @click.option("--strategy", default="auto", show_default=True, help="See: hardprompt ls strategies")
@@ -117,18 +90,12 @@ ROOT = click.option(
 @click.option("--vocab-top", "vocabulary_top", type=int, help="Only the N most frequent tokens.")
 @click.option("--ban", type=click.Path(), help="A file with words to leave out, one a line.")
 @click.option("--allow-label-words", is_flag=True, help="Let prompts hold the label words.")
-@click.option("--objective", default="nll", show_default=True, help="nll, accuracy or margin.")
-@click.option("--metric", default="accuracy", show_default=True, help="accuracy, macro-f1 or mcc.")
+@OBJECTIVE
+@METRIC
 @click.option("--budget", type=float, help="Prompts to measure; by default by the model's size.")
 @click.option("--time", "time_limit", type=float, help="Seconds that the command may take.")
 @click.option("--patience", type=float, help="End after so many prompts without a better one.")
-@click.option(
-    "--search-rows",
-    default="128",
-    show_default=True,
-    callback=_rows,
-    help="Training rows to search on, or 'all'.",
-)
+@SEARCH_ROWS
 @click.option(
     "--start",
     multiple=True,
@@ -136,7 +103,6 @@ ROOT = click.option(
     show_default=True,
     help="manual, random, or any text; repeat for more.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--no-drop", is_flag=True, help="Measure every prompt to the end.")
 @click.option(
     "--resume",
@@ -148,17 +114,16 @@ ROOT = click.option(
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--top", type=int, default=10, show_default=True, help="Prompts to print.")
-@click.option("--json", "as_json", is_flag=True, help="Print results as one JSON object.")
+@JSON
 @click.option("-q", "--quiet", is_flag=True, help="Print only the best prompt.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
-@ROOT
+@OUTPUT_DIR
 def search(**options: Any) -> None:
     """Search the best prompt for a task.
 
     \b
     hardprompt search --task sentiment --len 5
     """
-    _environment()
     show = {key: options.pop(key) for key in ("as_json", "quiet", "verbose", "top")}
     if show["as_json"] and show["quiet"]:
         raise UsageError("--json and --quiet exclude each other")
@@ -191,11 +156,11 @@ def _search(
     began = time.monotonic()
     if sys.stderr.isatty():
         _say("loading the model ...", show)
+    prepare_libraries(verbose=show["verbose"])
     from hardprompt.report.header import header
     from hardprompt.search import Search
     from hardprompt.session import Session
 
-    _hush(show["verbose"])
     session = Session.prepare(config)
     seconds = session.estimate()
     _say(header(session, session.example(), seconds) + "\n", show)
@@ -256,7 +221,7 @@ def _print_results(results: dict[str, Any], show: dict[str, Any]) -> None:
     from hardprompt.report.search import search_report
 
     if show["as_json"]:
-        click.echo(json.dumps(results, ensure_ascii=False, indent=1))
+        print_json(results)
     elif show["quiet"]:
         click.echo(results["best"][0]["text"])
     else:
@@ -272,28 +237,14 @@ def _silent(show: dict[str, Any]) -> bool:
     return bool(show["quiet"] or (show["as_json"] and not show["verbose"]))
 
 
-def _environment() -> None:
-    """What tokenizers would warn of in processes that fork; the user's own setting wins."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-
-def _hush(verbose: bool) -> None:
-    """Keeps the libraries' own bars and warnings off the terminal."""
-    from transformers.utils import logging
-
-    if not verbose:
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
-
 @main.command()
-@click.argument("run", required=False)
+@RUN
 @click.option("--top", type=int, default=10, show_default=True, help="Prompts to print.")
 @click.option(
     "--probe", is_flag=True, help="Measure what each word of every listed prompt is worth."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the stored results as JSON.")
-@ROOT
+@JSON
+@OUTPUT_DIR
 def inspect(run: str | None, top: int, probe: bool, as_json: bool, output_dir: Path) -> None:
     """Look closely at a run: the latest, or one by name or folder.
 
@@ -305,12 +256,11 @@ def inspect(run: str | None, top: int, probe: bool, as_json: bool, output_dir: P
     folder = runs.find(run, output_dir)
     results = runs.read_results(folder)
     if as_json:
-        click.echo(json.dumps(results, ensure_ascii=False, indent=1))
+        print_json(results)
         return
     click.echo(inspect_report(results, top))
     if probe:
-        _environment()
-        _hush(verbose=False)
+        prepare_libraries()
         from hardprompt.probe import probe_run
 
         click.echo("\n" + probe_report(probe_run(folder, results, top)))
@@ -318,7 +268,7 @@ def inspect(run: str | None, top: int, probe: bool, as_json: bool, output_dir: P
 
 @main.command("ls")
 @click.argument("what", type=click.Choice(["tasks", "strategies", "models", "runs"]))
-@ROOT
+@OUTPUT_DIR
 def list_things(what: str, output_dir: Path) -> None:
     """List what there is: tasks, strategies, models or runs.
 
@@ -337,3 +287,12 @@ def list_things(what: str, output_dir: Path) -> None:
         click.echo(listing.models())
     else:
         click.echo(listing.runs_table(runs.listed(output_dir)))
+
+
+main.add_command(check)
+main.add_command(new_task)
+main.add_command(evaluate)
+main.add_command(trial)
+main.add_command(predict)
+main.add_command(export)
+main.add_command(compare)

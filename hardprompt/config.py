@@ -1,20 +1,62 @@
-"""One search as the user asked for it."""
+"""Which task, and one search on it, as the user asked for them."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from hardprompt.errors import UsageError
 
 STARTS = ("manual", "random")
+DEFAULT_TASK = "sentiment"
+FEWEST_TEST_ROWS = 40  # below, a 95% interval spans over a quarter of the scale
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class TaskChoice:
+    """A task by name, task file or folder; or data of one's own, and how to read it."""
+
+    task: str | None = None  # None: the default, unless `data` is given
+    data: str | None = None  # a CSV, TSV or JSONL file: all rows, or with `dev` and `test` train
+    dev: str | None = None
+    test: str | None = None
+    text_field: str = "text"
+    label_field: str = "label"
+    labels: str | None = None  # "name=word,name=word"; None: the names found, sorted
+    search_rows: int | None = 128  # None: all
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.task is not None and self.data is not None:
+            raise UsageError(
+                f"--task and --data exclude each other, got '{self.task}' and '{self.data}'"
+            )
+        for option, given in (
+            ("--dev", self.dev is not None),
+            ("--test", self.test is not None),
+            ("--text-field", self.text_field != "text"),
+            ("--label-field", self.label_field != "label"),
+            ("--labels", self.labels is not None),
+        ):
+            if given and self.data is None:
+                raise UsageError(f"{option} belongs to --data FILE; a task says it itself")
+        if (self.dev is None) != (self.test is None):
+            raise UsageError(
+                "--dev and --test belong together; without them --data is split in three"
+            )
+
+    @property
+    def name(self) -> str:
+        """What the data, and a run on it, are called after."""
+        path = Path(self.data or self.task or DEFAULT_TASK)
+        return path.parent.resolve().name if path.name == "task.toml" else path.stem
+
+
+@dataclass(frozen=True)
+class RunConfig(TaskChoice):
     """Every option that a result depends on; stored in run.json, and what a resume goes by."""
 
-    task: str = "sentiment"
     model: str = "mini"
     revision: str | None = None
     dtype: str = "auto"
@@ -34,12 +76,11 @@ class RunConfig:
     budget: float | None = None  # None: by the size of model and texts
     time: float | None = None  # seconds of the whole command
     patience: float | None = None
-    search_rows: int | None = 128  # None: all
     start: tuple[str, ...] = ("manual",)  # manual, random, or texts
-    seed: int = 0
     dropping: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.length is not None and self.length < 1:
             raise UsageError(f"--len must be 1 or more, got {self.length}")
         longest = self.length or 10**9

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hardprompt.ledger import Ledger
 from hardprompt.metrics import Metric
+from hardprompt.records import Arrays
 from hardprompt.scoring.losses import Loss
 from hardprompt.session import Session
 from hardprompt.types import FloatArray, IntArray
 
 
+class Records(Protocol):
+    """Where measurements are kept: the ledger of a run, or a `Memory`."""
+
+    def get(self, kind: str, key: str) -> Arrays | None: ...
+
+    def put(self, kind: str, key: str, value: Mapping[str, NDArray[Any]]) -> None: ...
+
+
+class Memory:
+    """Measurements kept as long as the process lives."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Arrays] = {}
+
+    def get(self, kind: str, key: str) -> Arrays | None:
+        return self._known.get((kind, key))
+
+    def put(self, kind: str, key: str, value: Mapping[str, NDArray[Any]]) -> None:
+        self._known[kind, key] = dict(value)
+
+
 class Evaluator:
     """Scores prompts the way they will be used: rendered, tokenised as a whole, compared."""
 
-    def __init__(self, session: Session, ledger: Ledger) -> None:
-        self._session, self._ledger = session, ledger
+    def __init__(self, session: Session, ledger: Records) -> None:
+        self.session, self._ledger = session, ledger
 
     def log_probs(self, prompts: Sequence[str], split: str) -> FloatArray:
         """`(N, classes)` of one prompt, from the ledger where it was measured before."""
@@ -27,7 +49,7 @@ class Evaluator:
         known = self._ledger.get(f"scores-{split}", key)
         if known is not None:
             return known["log_probs"]
-        found = self._session.scorers[split].by_text(prompts)
+        found = self.session.scorers[split].by_text(prompts)
         self._ledger.put(f"scores-{split}", key, {"log_probs": found})
         return found
 
@@ -37,27 +59,27 @@ class Evaluator:
 
     def loss(self, prompts: Sequence[str], split: str = "search") -> float:
         """The search's own loss, on the texts of a split."""
-        loss: Loss = self._session.loss
-        gold = self._session.gold(split)
+        loss: Loss = self.session.loss
+        gold = self.session.gold(split)
         return float(loss.total(self.log_probs(prompts, split)[None], gold, len(gold))[0])
 
     def metric(self, prompts: Sequence[str], split: str) -> float:
-        metric: Metric = self._session.metric
-        gold = self._session.gold(split)
+        metric: Metric = self.session.metric
+        gold = self.session.gold(split)
         predicted = self.predictions(prompts, split)
-        return float(metric.score(gold, predicted, len(self._session.task.labels)))
+        return float(metric.score(gold, predicted, len(self.session.task.labels)))
 
     def fluency(self, prompts: Sequence[str]) -> float | None:
         """Mean log-probability of a prompt's tokens under the model; None without a token."""
-        shown = self._session.template.show(prompts)
+        shown = self.session.template.show(prompts)
         text = shown.replace("{text}", "").replace("{label}", "").strip()
         if not text:
             return None
         key = hashlib.sha256(text.encode()).hexdigest()
         known = self._ledger.get("fluency", key)
         if known is None:
-            codec = self._session.model.codec
-            value = self._session.model.prompt_log_prob(codec.encode(text))
+            codec = self.session.model.codec
+            value = self.session.model.prompt_log_prob(codec.encode(text))
             known = {"value": np.array(value)}
             self._ledger.put("fluency", key, known)
         value = float(known["value"])

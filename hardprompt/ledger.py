@@ -114,13 +114,7 @@ class Ledger:
 
     def check(self, header: Mapping[str, Any]) -> None:
         """Refuses to go on with another search than the one that is recorded."""
-        stored, fresh = self.header, json.loads(json.dumps(dict(header)))
-        differing = [
-            f"{key} (was {was!r}, is {now!r})"
-            for key in sorted(stored.keys() | fresh.keys())
-            if (was := stored.get(key, "nothing")) != (now := fresh.get(key, "nothing"))
-        ]
-        if differing:
+        if differing := differences(self.header, header):
             raise HardpromptError(
                 f"'{self.path.parent}' cannot be resumed, because these differ: "
                 f"{'; '.join(differing)}"
@@ -187,6 +181,16 @@ class Ledger:
                 "SELECT key, record FROM notes WHERE kind = ? ORDER BY key", (kind,)
             ).fetchall()
             return [(key, unseal(f"note {kind} {key}", record)) for key, record in rows]
+
+
+def differences(stored: Mapping[str, Any], header: Mapping[str, Any]) -> list[str]:
+    """In what a header is not the one that was stored, a few words for each key."""
+    fresh = json.loads(json.dumps(dict(header)))
+    return [
+        f"{key} (was {was!r}, is {now!r})"
+        for key in sorted(stored.keys() | fresh.keys())
+        if (was := stored.get(key, "nothing")) != (now := fresh.get(key, "nothing"))
+    ]
 
 
 def points_digest(batch: Batch) -> str | None:

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from hardprompt.candidates import Baselines, Candidate
 from hardprompt.evaluation import Evaluator, shift_to_prior, without_each_word
 from hardprompt.metrics import interval, paired_gain, per_class
+from hardprompt.session import Session, versions
 from hardprompt.study import Study
 from hardprompt.types import IntArray
 
-if TYPE_CHECKING:
-    from hardprompt.session import Session
-
 SCHEMA = "hardprompt.results/1"
 DIGITS = 6
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A prompt with what is known of it before the test split is opened."""
-
-    prompts: tuple[str, ...]  # the text of each slot
-    ids: tuple[int, ...]
-    source: str  # search, manual or empty
-    loss: float
-    dev: float
-    fluency: float | None
 
 
 def assemble(
@@ -38,122 +24,128 @@ def assemble(
     evaluator: Evaluator,
     *,
     candidates: Sequence[Candidate],
-    empty: Candidate,
-    manual: Sequence[Candidate],
-    best_manual: Candidate | None,
-    tested: int,
+    baselines: Baselines,
+    tested: Container[int],
     pick: int,
     study: Study,
     reason: str,
     run: Path,
 ) -> dict[str, Any]:
     """All figures of a run as JSON; the same for the same ledger, but for `timing`."""
-    judge = _Judge(session, evaluator, empty, best_manual)
+    judge = Judge(evaluator, baselines)
     best = candidates[0]
     return {
         "schema": SCHEMA,
         "run": str(run),
-        "task": _task(session),
-        "model": _model(session),
+        "task": about_task(session),
+        "model": about_model(session),
+        "versions": versions(),
         "strategy": session.config.strategy,
         "strategy_reason": session.reason,
         "template": session.template.source,
         "metric": session.metric.name,
         "objective": session.loss.name,
         "budget": session.budget,
-        "measured": _round(study.spent),
+        "measured": rounded(study.spent),
         "ended": reason,
         "seed": session.config.seed,
         "best": [
-            judge.entry(candidate, tested=number < tested)
+            judge.entry(candidate, opened=number in tested)
             for number, candidate in enumerate(candidates)
         ],
         "pick": pick,
-        "baselines": {
-            "empty": judge.entry(empty, tested=True),
-            "manual": [judge.entry(m, tested=m is best_manual) for m in manual],
-        },
+        "baselines": judge.baselines(),
         "prior": judge.prior(best),
         "tokens": _tokens(session, evaluator, best),
         "per_class": judge.per_class(best),
         "flips": judge.flips(best),
-        "curve": [[_round(spent), _round(loss)] for spent, loss in study.curve],
+        "curve": [[rounded(spent), rounded(loss)] for spent, loss in study.curve],
         "notes": list(session.task.notes) + list(session.vocabulary.notes),
     }
 
 
-class _Judge:
-    """Test figures with intervals, beside the empty and the best manual prompt."""
+class Judge:
+    """Figures of prompts on a split, with intervals, beside the empty and the best manual one."""
 
-    def __init__(
-        self,
-        session: Session,
-        evaluator: Evaluator,
-        empty: Candidate,
-        best_manual: Candidate | None,
-    ) -> None:
-        self._session, self._evaluator = session, evaluator
-        self._empty, self._manual = empty, best_manual
-        self._gold = session.gold("test")
-        self._n_classes = len(session.task.labels)
+    def __init__(self, evaluator: Evaluator, baselines: Baselines, split: str = "test") -> None:
+        self._session, self._evaluator = evaluator.session, evaluator
+        self._baselines, self._split = baselines, split
+        self._gold = self._session.gold(split)
+        self._n_classes = len(self._session.task.labels)
 
-    def entry(self, candidate: Candidate, *, tested: bool) -> dict[str, Any]:
-        """One prompt; every test field is null where it was not measured."""
-        test: float | None = None
-        fields: dict[str, Any] = {"test_interval": None}
-        predicted = None
-        if tested:
-            predicted = self._predicted(candidate)
-            test = self._evaluator.metric(candidate.prompts, "test")
-            low, high = interval(self._session.metric, self._gold, predicted, self._n_classes)
-            fields["test_interval"] = [_round(low), _round(high)]
-        for name, rival in (("empty", self._empty), ("manual", self._manual)):
-            fields |= self._gain(f"gain_{name}", candidate, predicted, rival)
+    def entry(self, candidate: Candidate, *, opened: bool) -> dict[str, Any]:
+        """One prompt; `opened` says whether the split may be looked at for it. What was not
+        measured is null."""
+        prompts, ids = candidate.prompts, candidate.slot_ids
+        test, test_interval = None, None
+        if opened and self._split == "test":
+            test = self._evaluator.metric(prompts, "test")
+            test_interval = self._interval(candidate, "test")
         return {
-            "text": self._session.template.show(candidate.prompts),
-            "ids": list(candidate.ids),
+            "text": self._session.template.show(prompts),
+            "ids": candidate.ids,
+            "slots": [
+                {"text": text, "ids": list(part)} for text, part in zip(prompts, ids, strict=True)
+            ],
+            "certified": candidate.certified,
             "source": candidate.source,
-            "search": _round(candidate.loss),
-            "dev": _round(candidate.dev),
-            "test": _round(test),
-            **fields,
-            "fluency": _round(candidate.fluency),
+            "search": rounded(candidate.loss),
+            "dev": rounded(candidate.dev),
+            "dev_interval": self._interval(candidate, "dev"),
+            "test": rounded(test),
+            "test_interval": test_interval,
+            **self._gain("gain_empty", candidate, self._baselines.empty, opened),
+            **self._gain("gain_manual", candidate, self._baselines.best_manual, opened),
+            "fluency": rounded(candidate.fluency),
         }
 
+    def baselines(self) -> dict[str, Any]:
+        best = self._baselines.best_manual
+        return {
+            "empty": self.entry(self._baselines.empty, opened=True),
+            "manual": [self.entry(m, opened=m is best) for m in self._baselines.manual],
+        }
+
+    def _interval(self, candidate: Candidate, split: str) -> list[float | None]:
+        predicted = self._evaluator.predictions(candidate.prompts, split)
+        gold = self._session.gold(split)
+        found = interval(self._session.metric, gold, predicted, self._n_classes)
+        return [rounded(end) for end in found]
+
     def _gain(
-        self,
-        name: str,
-        candidate: Candidate,
-        predicted: IntArray | None,
-        rival: Candidate | None,
+        self, name: str, candidate: Candidate, rival: Candidate | None, opened: bool
     ) -> dict[str, Any]:
-        if predicted is None or rival is None or rival is candidate:
+        if not opened or rival is None or rival is candidate:
             return {name: None, f"{name}_interval": None}
         gain, low, high = paired_gain(
-            self._session.metric, self._gold, predicted, self._predicted(rival), self._n_classes
+            self._session.metric,
+            self._gold,
+            self._predicted(candidate),
+            self._predicted(rival),
+            self._n_classes,
         )
-        return {name: _round(gain), f"{name}_interval": [_round(low), _round(high)]}
+        return {name: rounded(gain), f"{name}_interval": [rounded(low), rounded(high)]}
 
     def _predicted(self, candidate: Candidate) -> IntArray:
-        return self._evaluator.predictions(candidate.prompts, "test")
+        return self._evaluator.predictions(candidate.prompts, self._split)
 
     def prior(self, best: Candidate) -> dict[str, Any]:
         """What the empty prompt reaches once its label prior is set right on the search split."""
-        session = self._session
+        session, empty = self._session, self._baselines.empty
         shifted = shift_to_prior(
-            self._evaluator.log_probs(self._empty.prompts, "test"),
-            self._evaluator.log_probs(self._empty.prompts, "search"),
+            self._evaluator.log_probs(empty.prompts, self._split),
+            self._evaluator.log_probs(empty.prompts, "search"),
             session.gold("search"),
         )
         gain, low, high = paired_gain(
             session.metric, self._gold, self._predicted(best), shifted, self._n_classes
         )
         return {
-            "shifted_empty_test": _round(
+            "shifted_empty_test": rounded(
                 float(session.metric.score(self._gold, shifted, self._n_classes))
             ),
-            "gain_beyond": _round(gain),
-            "gain_beyond_interval": [_round(low), _round(high)],
+            "gain_beyond": rounded(gain),
+            "gain_beyond_interval": [rounded(low), rounded(high)],
             "only_prior": bool(low <= 0),
         }
 
@@ -161,19 +153,19 @@ class _Judge:
         figures = per_class(self._gold, self._predicted(best), self._n_classes)
         return [
             {"label": label.name, "word": label.word}
-            | {key: _round(value) for key, value in row.items()}
+            | {key: rounded(value) for key, value in row.items()}
             for label, row in zip(self._session.task.labels, figures, strict=True)
         ]
 
     def flips(self, best: Candidate) -> list[dict[str, Any]]:
-        """Test rows on which best and empty prompt disagree, and who is right."""
-        after, before = self._predicted(best), self._predicted(self._empty)
+        """Rows on which best and empty prompt disagree, and who is right."""
+        after, before = self._predicted(best), self._predicted(self._baselines.empty)
         names = [label.name for label in self._session.task.labels]
         rows = np.flatnonzero(after != before)
         return [
             {
                 "row": int(row),
-                "text": self._session.task.test[row].text,
+                "text": getattr(self._session.task, self._split)[row].text,
                 "label": names[self._gold[row]],
                 "empty": names[before[row]],
                 "best": names[after[row]],
@@ -182,7 +174,7 @@ class _Judge:
         ]
 
 
-def _task(session: Session) -> dict[str, Any]:
+def about_task(session: Session) -> dict[str, Any]:
     task = session.task
     counts = {split: task.counts(getattr(task, split)) for split in ("search", "dev", "test")}
     majority = max(counts["test"]) / sum(counts["test"])
@@ -192,20 +184,25 @@ def _task(session: Session) -> dict[str, Any]:
         "labels": {label.name: label.word for label in task.labels},
         "rows": {split: sum(count) for split, count in counts.items()},
         "counts": counts,
-        "majority": _round(majority),
+        "majority": rounded(majority),
         "cut": session.cut,
         "fingerprint": task.fingerprint(),
     }
 
 
-def _model(session: Session) -> dict[str, Any]:
+def about_model(session: Session) -> dict[str, Any]:
     info = session.model.info
     return {
         "name": info.name,
         "family": info.family,
+        "kind": info.kind,
         "parameters": info.parameters,
         "dtype": info.dtype,
+        "context": info.context,
+        "revision": session.config.revision or info.revision,
         "fingerprint": info.fingerprint,
+        "weights": info.weights,
+        "tokenizer": info.tokenizer,
     }
 
 
@@ -215,10 +212,10 @@ def _tokens(session: Session, evaluator: Evaluator, best: Candidate) -> list[dic
         return []
     words = without_each_word(evaluator, best.prompts[0], best.loss, "search")
     return [
-        {key: value if key == "word" else _round(value) for key, value in word.items()}
+        {key: value if key == "word" else rounded(value) for key, value in word.items()}
         for word in words
     ]
 
 
-def _round(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else round(float(value), DIGITS)

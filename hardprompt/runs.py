@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import time
@@ -13,9 +12,12 @@ from typing import Any
 from hardprompt import __version__
 from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.files import written_whole
 
-LEDGER, RUN, RESULTS = "ledger.db", "run.json", "results.json"
+LEDGER, RUN, RESULTS, PROMPT = "ledger.db", "run.json", "results.json", "prompt.json"
+COMPARE = "compare.json"  # instead of `RUN`, in the folder of a comparison
 DEFAULT_ROOT = Path("runs")
+LATEST = "latest"
 
 
 def slug(name: str) -> str:
@@ -25,39 +27,51 @@ def slug(name: str) -> str:
 
 def create(root: Path, config: RunConfig) -> Path:
     """A new folder for a run, with `run.json` in it."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    parts = [slug(Path(config.task).stem), slug(config.model), f"{stamp}-{secrets.token_hex(3)}"]
-    folder = root / "__".join(parts)
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise HardpromptError(f"cannot make the run folder '{folder}': {error.strerror}") from None
+    folder = new_folder(root, slug(config.name), slug(config.model))
     about = {"schema": "hardprompt.run/1", "hardprompt": __version__, "config": config.to_json()}
     write_json(folder / RUN, about)
     return folder
 
 
-def find(name: str | None, root: Path) -> Path:
-    """A run by its folder or name; None: the latest under `root`."""
-    if name is None:
-        found = listed(root)
+def new_folder(root: Path, *names: str) -> Path:
+    """A new folder that is called by these names and the time."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = root / "__".join([*names, f"{stamp}-{secrets.token_hex(3)}"])
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise HardpromptError(f"cannot make the run folder '{folder}': {error.strerror}") from None
+    return folder
+
+
+def find(name: str | None, root: Path, mark: str = RUN) -> Path:
+    """A run by its folder or name; None or `latest`: the latest under `root`. `mark` is the
+    file that it is known by."""
+    command = "compare" if mark == COMPARE else "search"
+    if name is None or name == LATEST:
+        found = listed(root, mark)
         if not found:
-            raise UsageError(f"no run under '{root}'; start one with: hardprompt search")
+            raise UsageError(f"no run under '{root}'; start one with: hardprompt {command}")
         return found[-1]
     for folder in (Path(name), root / name):
-        if (folder / RUN).is_file():
+        if (folder / mark).is_file():
             return folder
-    raise UsageError(f"no run '{name}'; 'hardprompt ls runs' shows what there is")
+    if mark == RUN:
+        raise UsageError(
+            f"no run '{name}'; 'hardprompt ls runs' shows what there is, and '{LATEST}' is the "
+            "latest"
+        )
+    raise UsageError(f"no run '{name}' of hardprompt {command}, neither here nor under '{root}'")
 
 
-def listed(root: Path) -> list[Path]:
+def listed(root: Path, mark: str = RUN) -> list[Path]:
     """Run folders, oldest first."""
-    folders = [path.parent for path in root.glob(f"*/{RUN}")]
-    return sorted(folders, key=lambda folder: ((folder / RUN).stat().st_mtime_ns, folder.name))
+    folders = [path.parent for path in root.glob(f"*/{mark}")]
+    return sorted(folders, key=lambda folder: ((folder / mark).stat().st_mtime_ns, folder.name))
 
 
 def read_config(folder: Path) -> RunConfig:
-    return RunConfig.from_json(_read(folder / RUN)["config"])
+    return RunConfig.from_json(read_json(folder / RUN)["config"])
 
 
 def read_results(folder: Path) -> dict[str, Any]:
@@ -65,7 +79,7 @@ def read_results(folder: Path) -> dict[str, Any]:
         raise UsageError(
             f"'{folder}' has no results yet; finish it with: hardprompt search --resume {folder}"
         )
-    return _read(folder / RESULTS)
+    return read_json(folder / RESULTS)
 
 
 def write_results(folder: Path, results: dict[str, Any]) -> None:
@@ -74,15 +88,16 @@ def write_results(folder: Path, results: dict[str, Any]) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Whole or not at all: a reader never sees half a file."""
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf8") as file:
-        json.dump(content, file, indent=1, ensure_ascii=False, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all, like `write_json`."""
+    with written_whole(path) as file:
+        file.write(text)
+
+
+def read_json(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError) as error:

@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 
 from hardprompt import runs
+from hardprompt.candidates import Baselines, Candidate, measure, measure_baselines
 from hardprompt.errors import HardpromptError
 from hardprompt.evaluation import Evaluator
 from hardprompt.ledger import Ledger
 from hardprompt.metrics import standard_error
-from hardprompt.results import Candidate, assemble
-from hardprompt.selection import diverse, readable_pick
+from hardprompt.prompt import HardPrompt
+from hardprompt.results import assemble
+from hardprompt.selection import diverse, readable_pick, shortlist
 from hardprompt.session import Session
-from hardprompt.study import Progress, Study
-from hardprompt.types import EMPTY, IntArray
+from hardprompt.study import Found, Progress, Study
+from hardprompt.types import IntArray
 
 LISTED, TESTED = 10, 3
+FLUENT = 3  # of those listed, prompts that are there because they read well
 # What the clock must leave for dev, test and the report, as a share of the whole command.
 RESERVE = 0.35
 
@@ -55,12 +58,12 @@ class Search:
             timing["total"] = time.monotonic() - self.began
         results["timing"] = self._timing(timing)
         runs.write_results(self.folder, results)
+        HardPrompt.from_run(self.folder).save(self.folder / runs.PROMPT)
         return results
 
     def show(self, ids: IntArray) -> str:
         """A row of tokens as the prompt that a user pastes."""
-        renderer = self.session.scorers["search"].renderer
-        return self.session.template.show(renderer.prompt_texts(ids, self.session.space.slots))
+        return self.session.template.show(self._prompts(ids))
 
     def so_far(self, n: int) -> list[tuple[str, float]]:
         """The best prompts of an unfinished search with their loss."""
@@ -74,12 +77,8 @@ class Search:
 
     def _measure_baselines(self, evaluator: Evaluator) -> None:
         self.on_phase("baselines")
-        for prompts in self._baselines():
+        for prompts in (self.session.no_prompt, *((prompt,) for prompt in self.session.manual)):
             evaluator.log_probs(prompts, "search")
-
-    def _baselines(self) -> list[tuple[str, ...]]:
-        empty = ("",) * self.session.template.n_slots
-        return [empty, *((prompt,) for prompt in self.session.manual)]
 
     def _search(self, ledger: Ledger) -> str:
         self.on_phase("search")
@@ -103,77 +102,73 @@ class Search:
 
     def _report(self, evaluator: Evaluator, reason: str) -> dict[str, Any]:
         assert self.study is not None
-        candidates = self._candidates(evaluator)
+        self.on_phase("dev")
+        baselines = measure_baselines(evaluator)
+        candidates = self._candidates(evaluator, baselines)
         self.on_phase("test")
-        tested = [candidate.prompts for candidate in candidates[:TESTED]]
-        empty, *manual = (self._baseline(prompts, evaluator) for prompts in self._baselines())
-        best_manual = max(manual, key=lambda m: (m.dev, -m.loss), default=None)
-        if best_manual is not None:
-            tested.append(best_manual.prompts)
-        for prompts in (empty.prompts, *tested):
-            evaluator.log_probs(prompts, "test")
+        pick = self._pick(candidates, evaluator)
+        tested = sorted({*range(min(TESTED, len(candidates))), pick})
+        opened = [baselines.empty, *(candidates[number] for number in tested)]
+        if baselines.best_manual is not None:
+            opened.append(baselines.best_manual)
+        for candidate in opened:
+            evaluator.log_probs(candidate.prompts, "test")
         self.on_phase("tokens")
         return assemble(
             self.session,
             evaluator,
             candidates=candidates,
-            empty=empty,
-            manual=manual,
-            best_manual=best_manual,
-            tested=TESTED,
-            pick=self._pick(candidates, evaluator),
+            baselines=baselines,
+            tested=tested,
+            pick=pick,
             study=self.study,
             reason=reason,
             run=self.folder,
         )
 
-    def _candidates(self, evaluator: Evaluator) -> list[Candidate]:
-        """The best by search loss, measured as text, in the order of dev."""
-        self.on_phase("dev")
+    def _candidates(self, evaluator: Evaluator, baselines: Baselines) -> list[Candidate]:
+        """The shortlist of the search, measured as text, in the order of dev."""
         assert self.study is not None
         session = self.session
-        found = []
-        for item in diverse(self.study.ranking(), LISTED):
-            renderer = session.scorers["search"].renderer
-            prompts = tuple(renderer.prompt_texts(item.ids, session.space.slots))
-            ids = tuple(int(token) for token in item.ids if token != EMPTY)
-            found.append(self._measured(prompts, ids, "search", evaluator))
+        found = [
+            measure(evaluator, self._prompts(item.ids), "search", session.space.split(item.ids))
+            for item in self._shortlist(evaluator, baselines.empty.loss)
+        ]
         if session.config.strategy == "auto":
             # The default never ends behind a prompt that anybody would have written.
             best_dev = max((c.dev for c in found), default=-np.inf)
-            rivals = [self._baseline((prompt,), evaluator) for prompt in session.manual]
-            found += [rival for rival in rivals if rival.dev > best_dev]
+            found += [rival for rival in baselines.manual if rival.dev > best_dev]
         if not found:
             raise HardpromptError(
                 "the search ended before one prompt was measured; give it more --time or --budget"
             )
         return sorted(found, key=lambda c: (-c.dev, c.loss))
 
-    def _baseline(self, prompts: tuple[str, ...], evaluator: Evaluator) -> Candidate:
-        codec = self.session.model.codec
-        start = len(codec.encode("a"))
-        ids = tuple(codec.encode(f"a {prompts[0]}")[start:]) if prompts[0] else ()
-        return self._measured(prompts, ids, "manual" if prompts[0] else "empty", evaluator)
+    def _shortlist(self, evaluator: Evaluator, empty_loss: float) -> list[Found]:
+        """What dev is to judge: the best by loss, and the most fluent that keep half its gain."""
+        assert self.study is not None
+        ranking = self.study.ranking()
+        if not ranking:
+            return []
 
-    def _measured(
-        self, prompts: tuple[str, ...], ids: tuple[int, ...], source: str, evaluator: Evaluator
-    ) -> Candidate:
-        return Candidate(
-            prompts=prompts,
-            ids=ids,
-            source=source,
-            loss=evaluator.loss(prompts),
-            dev=evaluator.metric(prompts, "dev"),
-            fluency=evaluator.fluency(prompts),
-        )
+        def fluency(found: Found) -> float:
+            value = evaluator.fluency(self._prompts(found.ids))
+            return -np.inf if value is None else value
+
+        bar = (ranking[0].loss + empty_loss) / 2
+        return shortlist(ranking, fluency, bar, LISTED, FLUENT)
+
+    def _prompts(self, ids: IntArray) -> tuple[str, ...]:
+        """A row of tokens as the text of each slot."""
+        renderer = self.session.scorers["search"].renderer
+        return tuple(renderer.prompt_texts(ids, self.session.space.slots))
 
     def _pick(self, candidates: list[Candidate], evaluator: Evaluator) -> int:
         session = self.session
         predicted = evaluator.predictions(candidates[0].prompts, "dev")
         n_classes = len(session.task.labels)
         error = standard_error(session.metric, session.gold("dev"), predicted, n_classes)
-        shown = candidates[:TESTED]
-        return readable_pick([c.dev for c in shown], error, [c.fluency for c in shown])
+        return readable_pick([c.dev for c in candidates], error, [c.fluency for c in candidates])
 
     def _timing(self, marks: dict[str, float]) -> dict[str, float]:
         objective = self.session.objective

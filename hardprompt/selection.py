@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from hardprompt.study import Found
 from hardprompt.types import IntArray
 
+WEIGHED = 128  # prompts of a ranking whose fluency is looked at
 MOST_ALIKE = 3  # prompts of a list of which one differs from the others in one token
+
+
+def shortlist(
+    ranking: Sequence[Found], fluency: Callable[[Found], float], bar: float, n: int, n_fluent: int
+) -> list[Found]:
+    """The n prompts of a ranking that dev is to judge: the best by loss, and for the last
+    `n_fluent` of them the most fluent whose loss is at most `bar`.
+
+    The best by loss alone are rarely the ones that anybody would want to read.
+    """
+    near = [found for found in ranking[:WEIGHED] if found.loss <= bar]
+    fluent = sorted(near, key=lambda found: (-fluency(found), found.number))
+    chosen = diverse(ranking, n - n_fluent)
+    keys = {found.number for found in chosen}
+    rest = (found for found in [*fluent, *ranking] if found.number not in keys)
+    return diverse(_unique([*chosen, *rest]), n)
+
+
+def _unique(found: Iterable[Found]) -> list[Found]:
+    return list({item.number: item for item in found}.values())
 
 
 def diverse(ranking: Iterable[Found], n: int) -> list[Found]:

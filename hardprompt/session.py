@@ -20,18 +20,19 @@ from hardprompt.config import STARTS, RunConfig
 from hardprompt.errors import UsageError
 from hardprompt.metrics import Metric, metric_named
 from hardprompt.models.base import PromptModel
+from hardprompt.models.codec import ANCHOR, Codec
 from hardprompt.models.load import load_model
 from hardprompt.objective import Objective
 from hardprompt.registry import make_strategy
-from hardprompt.scoring.compile import Renderer, cut_texts
-from hardprompt.scoring.fit import find_probes, fitting
+from hardprompt.scoring.compile import Renderer, cut_texts, room_for
 from hardprompt.scoring.losses import Loss, loss_named
+from hardprompt.scoring.places import find_probes, fitting
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
 from hardprompt.strategies.auto import Auto, choose
 from hardprompt.strategies.base import Strategy
 from hardprompt.strategies.exhaustive import Exhaustive
-from hardprompt.tasks import Task, load_task
+from hardprompt.tasks import Task, load_choice
 from hardprompt.template import Template
 from hardprompt.types import EMPTY, Batch, IntArray
 from hardprompt.vocabulary import Vocabulary
@@ -61,13 +62,16 @@ class Session:
     budget: float
 
     @classmethod
-    def prepare(cls, config: RunConfig) -> Session:
-        """Loads and checks everything; raises before any work is done."""
+    def prepare(cls, config: RunConfig, given: Sequence[Sequence[str]] | None = None) -> Session:
+        """Loads and checks everything; raises before any work is done.
+
+        `given` are prompts to be measured instead of searched: the slots are as wide as they are.
+        """
         loss, metric = loss_named(config.objective), metric_named(config.metric)
         strategy = make_strategy(config.strategy, dict(config.settings))
-        task = load_task(config.task, search_rows=config.search_rows, seed=config.seed)
+        task = load_choice(config)
         name, template = choose_template(task, config.template)
-        slots = template.slots(config.length)
+        slots = template.slots(config.length) if given is None else ()
         model = load_model(
             config.model,
             revision=config.revision,
@@ -75,6 +79,8 @@ class Session:
             device=config.device,
             batch_size=config.batch_size,
         )
+        if given is not None:
+            slots = widths_of(model.codec, template, given)
         vocabulary = Vocabulary.build(
             model.codec,
             len(model.embeddings),
@@ -140,6 +146,11 @@ class Session:
         return (time.monotonic() - began) / len(rows) * self.budget
 
     @property
+    def no_prompt(self) -> tuple[str, ...]:
+        """The empty prompt."""
+        return ("",) * self.template.n_slots
+
+    @property
     def manual(self) -> tuple[str, ...]:
         """The manual prompts of this template; none for a template with several slots."""
         if self.template.n_slots > 1:
@@ -153,7 +164,9 @@ class Session:
     def header(self) -> dict[str, Any]:
         """What must be equal for a run to be resumed."""
         config = self.config.to_json()
-        for key in ("device", "batch_size", "time", "task", "model"):
+        # The task's fingerprint says all of these: data may move, but not change.
+        data = ("task", "data", "dev", "test", "text_field", "label_field", "labels")
+        for key in ("device", "batch_size", "time", "model", *data):
             config.pop(key)
         return {
             **config,
@@ -163,21 +176,29 @@ class Session:
             "dtype": self.model.info.dtype,
             "template": self.template.source,
             "vocabulary": [self.config.vocabulary, len(self.vocabulary.tokens)],
-            "hardprompt": hardprompt.__version__,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
+            **versions(),
             "optuna": optuna.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
         }
+
+
+def versions() -> dict[str, str]:
+    """What a score may depend on besides model and texts."""
+    return {
+        "hardprompt": hardprompt.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def choose_template(task: Task, wanted: str | None) -> tuple[str, Template]:
     """A template by its name in the task, or as it is written."""
     if wanted is None:
         wanted = task.default_template
-    if wanted in task.templates:
-        return wanted, Template.parse(task.templates[wanted])
+    for name, source in task.templates.items():
+        if wanted in (name, source):
+            return name, Template.parse(source)
     if "{" not in wanted:
         names = ", ".join(task.templates)
         raise UsageError(
@@ -185,6 +206,23 @@ def choose_template(task: Task, wanted: str | None) -> tuple[str, Template]:
             'or write one: "{prompt} {text} {label}"'
         )
     return "custom", Template.parse(wanted)
+
+
+def widths_of(
+    codec: Codec, template: Template, prompts: Sequence[Sequence[str]]
+) -> tuple[int, ...]:
+    """Tokens of each slot that the longest of these prompts needs."""
+    wrong = [prompt for prompt in prompts if len(prompt) != template.n_slots]
+    if wrong:
+        raise UsageError(
+            f"the template {template.source!r} has {template.n_slots} slots, but a prompt has "
+            f"{len(wrong[0])}; a prompt for several slots is given as its prompt.json"
+        )
+    start = len(codec.encode(ANCHOR))
+    return tuple(
+        max(1, *(len(codec.encode(f"{ANCHOR} {prompt[slot]}")) - start for prompt in prompts))
+        for slot in range(template.n_slots)
+    )
 
 
 def _fit(
@@ -219,8 +257,7 @@ def _scorers(
     filler = np.full(sum(slots), probes[0], dtype=np.int64)
     longest = renderer.prompt_texts(filler, slots)
     labels = renderer.label_ids(task.words, task.search[0].text, longest)
-    # Manual prompts may be longer than the slot; they get a little room of their own.
-    room = model.info.context - max(map(len, labels)) - 16
+    room = room_for(model.info.context, labels)
     scorers, cut = {}, {}
     for split in SPLITS:
         texts = [example.text for example in getattr(task, split)]

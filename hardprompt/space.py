@@ -110,6 +110,11 @@ class SearchSpace:
         long_enough: BoolArray = (ids != EMPTY).sum(axis=1) >= self.shortest
         return long_enough
 
+    def split(self, ids: IntArray) -> tuple[tuple[int, ...], ...]:
+        """`(length,)` one prompt -> the tokens of each slot, EMPTY left out."""
+        parts = [ids[low:high] for low, high in self._bounds()]
+        return tuple(tuple(int(token) for token in part if token != EMPTY) for part in parts)
+
     def price(self, batch: Batch) -> float:
         """Rows that one row of this batch costs: the one place that knows it."""
         share = 1.0 if batch.examples is None else len(batch.examples) / self.n_examples

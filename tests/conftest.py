@@ -1,5 +1,6 @@
 """Small random models of many families around the embedded tokenizer; nothing is downloaded."""
 
+import json
 import os
 from pathlib import Path
 
@@ -16,6 +17,18 @@ def shared(part: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs {part} beside the checkout")
     return path
+
+
+def call(*args, **options):
+    """Runs a command in this process; errors come through as they are."""
+    from click.testing import CliRunner
+
+    from hardprompt.cli import main
+
+    result = CliRunner().invoke(main, list(map(str, args)), catch_exceptions=True, **options)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
 
 
 def configs(vocabulary: int) -> dict:
@@ -84,12 +97,8 @@ def tiny_folder(make_model, tokenizer, tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def task_folder(tmp_path):
+def write_moods(folder):
     """A folder task of 24 + 12 + 12 short rows."""
-    import json
-
-    folder = tmp_path / "moods"
     folder.mkdir()
     good, bad = ("lovely warm day", "what fun we had"), ("cold wet night", "we lost it all")
     for split, n in (("train", 6), ("dev", 3), ("test", 3)):
@@ -102,3 +111,18 @@ def task_folder(tmp_path):
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"{split}.jsonl").write_text(lines, encoding="utf8")
     return folder
+
+
+@pytest.fixture
+def task_folder(tmp_path):
+    return write_moods(tmp_path / "moods")
+
+
+@pytest.fixture(scope="session")
+def found_run(tiny_folder, tmp_path_factory):
+    """The folder of a finished search of a second on the moods."""
+    root = tmp_path_factory.mktemp("found")
+    args = ["--model", tiny_folder, "--len", 2, "--budget", 20, "--vocab-top", 200, "--strategy",
+            "random", "--output-dir", root / "runs"]  # fmt: skip
+    result = call("search", "--task", write_moods(root / "moods"), *args, "--json")
+    return Path(json.loads(result.stdout)["run"])

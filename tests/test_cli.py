@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from hardprompt.cli import main
 from hardprompt.errors import HardpromptError, UsageError
+from tests.conftest import call
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,14 +26,6 @@ def hardprompt(*args, **options):
         timeout=240,
         **options,
     )
-
-
-def call(*args):
-    """Runs the command in this process; errors come through as they are."""
-    result = CliRunner().invoke(main, list(map(str, args)), catch_exceptions=True)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +48,7 @@ def finished(options, task_folder):
 def test_help_is_fast_because_torch_is_not_imported():
     code = (
         "import sys; from click.testing import CliRunner; from hardprompt.cli import main\n"
-        "for args in (['--help'], ['search', '-h'], ['--version'], ['ls', '--help']):\n"
+        "for args in (['--help'], ['--version'], *([name, '-h'] for name in main.commands)):\n"
         "    assert CliRunner().invoke(main, args).exit_code == 0\n"
         "heavy = {'torch', 'transformers', 'optuna', 'sklearn', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
@@ -69,8 +60,9 @@ def test_search_prints_one_json_object_with_the_documented_fields(finished):
     results, _ = finished
     assert results["schema"] == "hardprompt.results/1"
     fields = {
-        "text", "ids", "source", "search", "dev", "test", "test_interval", "gain_empty",
-        "gain_empty_interval", "gain_manual", "gain_manual_interval", "fluency",
+        "text", "ids", "slots", "certified", "source", "search", "dev", "dev_interval", "test",
+        "test_interval", "gain_empty", "gain_empty_interval", "gain_manual",
+        "gain_manual_interval", "fluency",
     }  # fmt: skip
     entries = [*results["best"], results["baselines"]["empty"], *results["baselines"]["manual"]]
     assert all(set(entry) == fields for entry in entries)
@@ -78,7 +70,7 @@ def test_search_prints_one_json_object_with_the_documented_fields(finished):
     for key in ("strategy", "template", "budget", "measured", "seed", "run", "timing"):
         assert key in results
     tested = [entry["test"] is not None for entry in results["best"]]
-    assert tested == [i < 3 for i in range(len(tested))]
+    assert tested == [i < 3 or i == results["pick"] for i in range(len(tested))]
     dev = [entry["dev"] for entry in results["best"]]
     assert dev == sorted(dev, reverse=True)
     assert results["measured"] <= results["budget"] == 30
@@ -104,7 +96,8 @@ def test_inspect_ls_and_files_of_a_run(finished):
     results, options = finished
     root = options[-1]
     folder = Path(results["run"])
-    assert {path.name for path in folder.iterdir()} >= {"ledger.db", "run.json", "results.json"}
+    assert {path.name for path in folder.iterdir()} >= {
+        "ledger.db", "run.json", "results.json", "prompt.json"}  # fmt: skip
     text = call("inspect", folder, "--output-dir", root).stdout
     for part in ("Classes, on test", "test rows change their class", "Best search loss"):
         assert part in text
@@ -181,6 +174,10 @@ BAD = [
     (["--vocab", "none.txt"], UsageError, "no vocabulary or word file"),
     (["--resume", "nothing"], UsageError, "no run 'nothing'"),
     (["--json", "-q"], UsageError, "exclude each other"),
+    (["--data", "none.csv"], HardpromptError, "no data file"),
+    (["--task", "sentiment", "--data", "x.csv"], UsageError, "--task and --data exclude"),
+    (["--data", "x.csv", "--dev", "y.csv"], UsageError, "--dev and --test belong together"),
+    (["--labels", "a,b"], UsageError, "--labels belongs to --data"),
 ]
 
 

@@ -38,7 +38,7 @@ def test_the_readme_names_every_strategy_and_only_options_that_exist():
     assert all(f"`{name}`" in text for name in STRATEGIES)
     runner = CliRunner()
     known = runner.invoke(main, ["--help"]).output
-    for command in ("search", "inspect", "ls"):
+    for command in main.commands:
         known += runner.invoke(main, [command, "--help"]).output
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)):
         assert option in known or option == "--save-pretrained", option

@@ -7,7 +7,7 @@ import pytest
 
 from hardprompt.errors import UsageError
 from hardprompt.models.codec import Codec
-from hardprompt.selection import diverse, readable_pick
+from hardprompt.selection import diverse, readable_pick, shortlist
 from hardprompt.study import Found
 from hardprompt.template import Template
 from hardprompt.testing import planted_space
@@ -172,6 +172,14 @@ def test_lists_hold_three_of_a_family():
     rows = [[1, 1, i] for i in range(6)] + [[7, 8, 9]]
     ranking = [Found(np.array(row), float(i), i) for i, row in enumerate(rows)]
     assert [f.ids.tolist() for f in diverse(ranking, 10)] == [*rows[:3], rows[-1]]
+
+
+def test_the_shortlist_ends_with_fluent_prompts_that_keep_the_bar():
+    rows = [Found(np.array([i, i, i]), loss=i / 10, number=i) for i in range(8)]
+    chosen = shortlist(rows, lambda found: float(found.number), bar=0.5, n=5, n_fluent=2)
+    assert [found.number for found in chosen] == [0, 1, 2, 5, 4]  # 6 and 7 are above the bar
+    none_near = shortlist(rows, lambda found: 0.0, bar=-1.0, n=5, n_fluent=2)
+    assert [found.number for found in none_near] == [0, 1, 2, 3, 4]
 
 
 def test_the_pick_is_fluent_and_near_the_best():

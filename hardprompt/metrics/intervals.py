@@ -25,8 +25,11 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
 def interval(
     metric: Metric, gold: IntArray, predicted: IntArray, n_classes: int
 ) -> tuple[float, float]:
-    """95% interval of a figure: Wilson's for accuracy, else a percentile bootstrap of rows."""
-    if metric.name == "accuracy":
+    """95% interval of a figure: Wilson's for accuracy, else a percentile bootstrap of rows.
+
+    `predicted` is `(n,)`, or `(runs, n)`: then of the mean over the runs, by the bootstrap.
+    """
+    if metric.name == "accuracy" and predicted.ndim == 1:
         return wilson(int((gold == predicted).sum()), len(gold))
     return _percentiles(_resampled(metric, gold, [predicted], n_classes)[0])
 
@@ -42,11 +45,13 @@ def paired_gain(
     """Difference of two figures on the same rows, with its 95% interval.
 
     Paired percentile bootstrap (Efron & Tibshirani, 1993, chapter 13): rows are drawn together
-    with both predictions, so that what makes a row hard cancels.
+    with both predictions, so that what makes a row hard cancels. Predictions are `(n,)`, or
+    `(runs, n)`: then it is the difference of the means over the runs.
     """
-    gain = float(metric.score(gold, better, n_classes) - metric.score(gold, worse, n_classes))
-    first, second = _resampled(metric, gold, [better, worse], n_classes)
-    low, high = _percentiles(first - second)
+    first, second = (metric.score(gold, called, n_classes).mean() for called in (better, worse))
+    gain = float(first - second)
+    drawn = _resampled(metric, gold, [better, worse], n_classes)
+    low, high = _percentiles(drawn[0] - drawn[1])
     return gain, low, high
 
 
@@ -56,7 +61,8 @@ def _resampled(
     values: list[list[FloatArray]] = [[] for _ in predictions]
     for rows in _draws(len(gold)):
         for found, predicted in zip(values, predictions, strict=True):
-            found.append(metric.score(gold[rows], predicted[rows], n_classes))
+            scores = metric.score(gold[rows], predicted[..., rows], n_classes)
+            found.append(scores.reshape(-1, len(rows)).mean(axis=0))
     return [np.concatenate(found) for found in values]
 
 

@@ -19,11 +19,15 @@ class ModelInfo:
 
     name: str
     family: str
+    kind: str  # causal or masked
     parameters: int
     dtype: str
     device: str
     context: int  # most tokens of one row
     fingerprint: str  # sha256 of the weights' bytes and of the tokenizer
+    weights: str  # sha256 of the weights' bytes alone, as loaded
+    tokenizer: str  # sha256 of the tokenizer alone
+    revision: str | None = None  # the commit on the hub that was loaded; None: a folder
 
 
 class PromptModel(Protocol):
@@ -41,11 +45,12 @@ class PromptModel(Protocol):
         self,
         group: Group,
         labels: Labels,
-        prompts: Sequence[IntArray],
+        prompts: Sequence[IntArray | FloatArray],
         members: IntArray | None = None,
     ) -> FloatArray:
         """`(n, g, classes)`: log p(label word | row), for n prompts, given slot by slot as
-        `(n, k)` ids. `members` are the g rows of the group to score; None: all."""
+        `(n, k)` ids or `(n, k, dim)` points. `members` are the g rows of the group to score;
+        None: all."""
         ...
 
     def gradient(
@@ -69,4 +74,9 @@ class PromptModel(Protocol):
     def prompt_log_prob(self, ids: Sequence[int]) -> float:
         """Mean log-probability of each token of a text, as `Codec.encode` gives it; NaN for
         none. A masked model's is a pseudo-log-likelihood."""
+        ...
+
+    def last_hidden(self, group: Group) -> FloatArray:
+        """`(g, dim)` the last hidden state where the label word is predicted, for a group
+        without slots."""
         ...

@@ -40,6 +40,10 @@ class BatchedModel(ABC):
         """`(rows, V)`: log p(token after the last of the `slots` filled ones | row)."""
 
     @abstractmethod
+    def _hidden(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
+        """`(rows, dim)`: the last hidden state where the label word is predicted."""
+
+    @abstractmethod
     def prompt_log_prob(self, ids: Sequence[int]) -> float:
         """Mean log-probability of each token of a text; `ids` as `Codec.encode` gives them."""
 
@@ -58,10 +62,10 @@ class BatchedModel(ABC):
         self,
         group: Group,
         labels: Labels,
-        prompts: Sequence[IntArray],
+        prompts: Sequence[IntArray | FloatArray],
         members: IntArray | None = None,
     ) -> FloatArray:
-        slots = [self._tensor(ids) for ids in prompts]
+        slots = [self._tensor(given) for given in prompts]
         chosen = self._members(group, members)
         n, g = (len(slots[0]) if slots else 1), len(chosen)
         out = np.empty((n * g, len(labels)), dtype=np.float64)
@@ -133,12 +137,25 @@ class BatchedModel(ABC):
         assert total is not None
         return total / g
 
+    @torch.no_grad()
+    def last_hidden(self, group: Group) -> FloatArray:
+        assert len(group.segments) == 1, "a group without slots"
+
+        def run(low: int, high: int) -> FloatArray:
+            example = torch.arange(low, high, device=self._device)
+            parts = self._parts(group, [], example, example)
+            found: FloatArray = self._hidden(group, parts, example).float().cpu().numpy()
+            return found
+
+        pieces = self._batcher.split(len(group), self._width(group, []), run)
+        return np.concatenate([found for *_, found in pieces])
+
     def _members(self, group: Group, members: IntArray | None) -> Tensor:
         if members is None:
             return torch.arange(len(group), device=self._device)
         return self._tensor(members)
 
-    def _tensor(self, array: IntArray) -> Tensor:
+    def _tensor(self, array: IntArray | FloatArray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
     def _width(self, group: Group, slots: Sequence[Tensor]) -> int:

@@ -63,6 +63,12 @@ class CausalModel(BatchedModel):
                     out[:, c] = log_probs[:, torch.arange(m, device=self._device), ids].sum(1)
         return out
 
+    def _hidden(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
+        output = self._model(**self._inputs(parts), use_cache=False, output_hidden_states=True)
+        last = self._tensor(group.last)[example]
+        states: Tensor = output.hidden_states[-1]
+        return states[torch.arange(len(last), device=self._device), last - 1]
+
     def _next(self, group: Group, slots: int, parts: list[Tensor], example: Tensor) -> Tensor:
         logits = self._logits(parts, example, self._head(group), 1)[:, -1]
         return logits.float().log_softmax(-1)

@@ -58,7 +58,7 @@ def load_model(
         _check_masked(model, tokenizer, name)
     codec = Codec(tokenizer, masked=masked)
     model = model.to(place)
-    info = _info(name, model, tokenizer)
+    info = _info(name, model, tokenizer, "masked" if masked else "causal")
     tokens = CPU_TOKENS if place.type == "cpu" else GPU_TOKENS
     family = MaskedModel if masked else CausalModel
     return family(model, codec, info, Batcher(tokens, batch_size))
@@ -217,21 +217,26 @@ def _explain(name: str, error: Exception) -> HardpromptError:
     return HardpromptError(f"cannot load '{name}': {text.strip().splitlines()[0]}")
 
 
-def _info(name: str, model: Any, tokenizer: Any) -> ModelInfo:
+def _info(name: str, model: Any, tokenizer: Any, kind: str = "causal") -> ModelInfo:
     config = model.config.get_text_config()
     limits = [getattr(config, key, None) for key in KNOWN_CONTEXTS]
     limits.append(_positions(model))
     limits.append(getattr(tokenizer, "model_max_length", None))
     known = [int(limit) for limit in limits if limit and limit < 10**7]
     weight = next(model.parameters())
+    both, weights, words = fingerprints(model, tokenizer)
     return ModelInfo(
         name=name,
         family=str(config.model_type),
+        kind=kind,
         parameters=sum(p.numel() for p in model.parameters()),
         dtype=str(weight.dtype).removeprefix("torch."),
         device=str(weight.device),
         context=min(known, default=2048),
-        fingerprint=fingerprint(model, tokenizer),
+        fingerprint=both,
+        weights=weights,
+        tokenizer=words,
+        revision=getattr(model.config, "_commit_hash", None),
     )
 
 
@@ -244,13 +249,14 @@ def _positions(model: Any) -> int | None:
     return None
 
 
-def fingerprint(model: Any, tokenizer: Any) -> str:
-    """sha256 over every weight as loaded and over the tokenizer: one changed bit shows."""
+def fingerprints(model: Any, tokenizer: Any) -> tuple[str, str, str]:
+    """sha256 of weights and tokenizer together, of the weights as loaded, of the tokenizer."""
     digest = hashlib.sha256()
     for key, weight in sorted(model.state_dict().items()):
         digest.update(key.encode())
         digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    weights = digest.hexdigest()
     backend = getattr(tokenizer, "backend_tokenizer", None)
     text = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab()))
     digest.update(text.encode())
-    return digest.hexdigest()
+    return digest.hexdigest(), weights, hashlib.sha256(text.encode()).hexdigest()

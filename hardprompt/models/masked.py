@@ -44,6 +44,12 @@ class MaskedModel(BatchedModel):
         rows = [*rows[:end], mask, *rows[end:]]
         return self._log_probs(rows, where, self._padding(group, example))[:, 0]
 
+    def _hidden(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
+        rows, where = self._with_masks(group, parts, example, 1)
+        options = self._options(rows, self._padding(group, example))
+        states: Tensor = self._model.base_model(**options).last_hidden_state
+        return _pick(states, where)[:, 0]
+
     @torch.no_grad()
     def prompt_log_prob(self, ids: Sequence[int]) -> float:
         """Mean pseudo-log-likelihood of a token: each is masked in turn and read from the rest
@@ -91,16 +97,20 @@ class MaskedModel(BatchedModel):
 
     def _log_probs(self, parts: list[Tensor], where: Tensor, padding: Tensor | None) -> Tensor:
         """`(rows, m, V)`: log p(token at the positions `where` | row)."""
+        with self._reading_only(where):
+            logits: Tensor = self._model(**self._options(parts, padding)).logits
+        if logits.shape[1] != where.shape[1]:
+            logits = _pick(logits, where)
+        return logits.float().log_softmax(-1)
+
+    def _options(self, parts: list[Tensor], padding: Tensor | None) -> dict[str, Any]:
+        """What the model is called with; padding is hidden from it."""
         options: dict[str, Any] = self._inputs(parts)
         if padding is not None:
             width = sum(part.shape[1] for part in parts)
             places = torch.arange(width, device=self._device)
             options["attention_mask"] = (places < width - padding[:, None]).long()
-        with self._reading_only(where):
-            logits: Tensor = self._model(**options).logits
-        if logits.shape[1] != where.shape[1]:
-            logits = _pick(logits, where)
-        return logits.float().log_softmax(-1)
+        return options
 
     @contextmanager
     def _reading_only(self, where: Tensor) -> Iterator[None]:

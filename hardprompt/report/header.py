@@ -12,21 +12,8 @@ if TYPE_CHECKING:
 
 def header(session: Session, example: str, seconds: float | None) -> str:
     """Model, task, one example as the model reads it, strategy, space and cost."""
-    task, info, space = session.task, session.model.info, session.space
-    rows = {name: task.counts(getattr(task, name)) for name in ("search", "dev", "test")}
-    split_line = ", ".join(f"{name} {sum(count)}" for name, count in rows.items())
-    counts = ", ".join(
-        f"{label.name} {count}" for label, count in zip(task.labels, rows["test"], strict=True)
-    )
-    majority = max(rows["test"]) / sum(rows["test"])
-    words = ", ".join(f"{label.name} = {label.word}" for label in task.labels)
+    space = session.space
     lines = {
-        "model": f"{info.name} ({info.family}, {info.parameters / 1e6:.1f} M parameters, "
-        f"{info.dtype}, {info.device})",
-        "task": f"{task.name} {task.version}".strip() + f"; {split_line} rows",
-        "labels": f"{words}; test has {counts}; majority baseline {majority:.3f}",
-        "template": f"{session.template.source}  ({session.template_name})",
-        "example": escape(example),
         "strategy": f"{session.config.strategy} ({session.reason})",
         "space": f"{len(space.tokens):,} tokens ({session.config.vocabulary}), "
         f"{_lengths(session)}: "
@@ -34,9 +21,42 @@ def header(session: Session, example: str, seconds: float | None) -> str:
         "budget": f"{session.budget:,.0f} prompts on {space.n_examples} rows, seed "
         f"{session.config.seed}" + ("" if seconds is None else f"; about {seconds:.0f} s"),
     }
-    notes = [*task.notes, *session.vocabulary.notes, *_cuts(session)]
+    return _written(
+        _subject(session, example) | lines, [*_notes(session), *session.vocabulary.notes]
+    )
+
+
+def subject(session: Session, example: str) -> str:
+    """Model, task, and one example as the model reads it."""
+    return _written(_subject(session, example), _notes(session))
+
+
+def _subject(session: Session, example: str) -> dict[str, str]:
+    task, info = session.task, session.model.info
+    rows = {name: task.counts(getattr(task, name)) for name in ("search", "dev", "test")}
+    split_line = ", ".join(f"{name} {sum(count)}" for name, count in rows.items())
+    counts = ", ".join(
+        f"{label.name} {count}" for label, count in zip(task.labels, rows["test"], strict=True)
+    )
+    majority = max(rows["test"]) / sum(rows["test"])
+    words = ", ".join(f"{label.name} = {label.word}" for label in task.labels)
+    return {
+        "model": f"{info.name} ({info.family}, {info.parameters / 1e6:.1f} M parameters, "
+        f"{info.dtype}, {info.device})",
+        "task": f"{task.name} {task.version}".strip() + f"; {split_line} rows",
+        "labels": f"{words}; test has {counts}; majority baseline {majority:.3f}",
+        "template": f"{session.template.source}  ({session.template_name})",
+        "example": escape(example),
+    }
+
+
+def _written(lines: dict[str, str], notes: list[str]) -> str:
     text = "\n".join(f"{name:<9} {value}" for name, value in lines.items())
     return text + "".join(f"\nnote      {escape(note)}" for note in notes)
+
+
+def _notes(session: Session) -> list[str]:
+    return [*session.task.notes, *_cuts(session)]
 
 
 def _lengths(session: Session) -> str:

@@ -19,7 +19,7 @@ def inspect_report(results: dict[str, Any], top: int = 10) -> str:
         f"task      {results['task']['name']}, model {escape(results['model']['name'])}, "
         f"template {escape(results['template'])}",
         search_report(results, top),
-        f"Classes, on test, with {quoted(best['text'])}\n{_classes(results)}",
+        f"Classes, on test, with {quoted(best['text'])}\n{class_table(results['per_class'])}",
         _flips(results),
         _tokens(results),
         f"Best search loss by prompts measured\n{curve(results['curve'], results['measured'])}",
@@ -27,14 +27,15 @@ def inspect_report(results: dict[str, Any], top: int = 10) -> str:
     return "\n\n".join(section for section in sections if section)
 
 
-def _classes(results: dict[str, Any]) -> str:
+def class_table(per_class: list[dict[str, Any]]) -> str:
+    """Precision, recall and F1 of each class."""
     rows = [
         [
             escape(f"{row['label']} = {row['word']}"),
             *(figure(row[key]) for key in ("precision", "recall", "f1")),
             f"{row['rows']:.0f}",
         ]
-        for row in results["per_class"]
+        for row in per_class
     ]
     return table(("class", "precision", "recall", "f1", "rows"), rows)
 

@@ -4,27 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from hardprompt.report.text import escape, figure, gain, quoted, table
+from hardprompt.report.text import escape, figure, gain, quoted, reported, table
 
 HEAD = ("prompt", "search", "dev", "test [95%]", "over empty", "over manual", "fluency")
 
 
 def search_report(results: dict[str, Any], top: int = 10) -> str:
     """Table of the best prompts and the baselines, and what they mean."""
-    best, baselines = results["best"], results["baselines"]
     pick = results["pick"]
-    rows = [_row(entry, marks=_marks(i, pick, entry)) for i, entry in enumerate(best[:top])]
-    rows.append(_row(baselines["empty"], name="(no prompt)"))
-    rows += [_row(entry, name=f"(manual) {quoted(entry['text'])}") for entry in _manual(results)]
-    return "\n".join(
-        [
-            table(HEAD, rows),
-            "",
-            f"search: {results['objective']} on {results['task']['rows']['search']} rows, lower is "
-            f"better; dev, test: {results['metric']}, higher is better; gains are paired, on test, "
-            "with 95% intervals; fluency: mean log-probability of a token.",
-            *_sentences(results),
-        ]
+    marks = [_marks(i, pick, entry) for i, entry in enumerate(results["best"])]
+    lines = [prompt_table(results, results["best"], marks, top), "", *_sentences(results)]
+    return "\n".join(lines)
+
+
+def prompt_table(
+    results: dict[str, Any], entries: list[dict[str, Any]], marks: list[str], top: int
+) -> str:
+    """The first prompts, each with its mark, then no prompt and the manual ones."""
+    baselines = results["baselines"]
+    n = results["task"]["rows"]["test"]
+    rows = [_row(entry, n, marks=mark) for entry, mark in zip(entries[:top], marks, strict=False)]
+    rows.append(_row(baselines["empty"], n, name="(no prompt)"))
+    shown = {entry["text"] for entry in entries}
+    manual = [entry for entry in baselines["manual"] if entry["text"] not in shown]
+    manual.sort(key=lambda entry: (-entry["dev"], entry["search"]))
+    rows += [_row(entry, n, name=f"(manual) {quoted(entry['text'])}") for entry in manual]
+    return table(HEAD, rows)
+
+
+def legend(results: dict[str, Any], split: str = "test") -> str:
+    """What the columns are."""
+    return (
+        f"search: {results['objective']} on {results['task']['rows']['search']} rows, lower is "
+        f"better; dev, test: {results['metric']}, higher is better; gains are paired, on {split}, "
+        "with 95% intervals; fluency: mean log-probability of a token."
     )
 
 
@@ -33,22 +46,14 @@ def _marks(number: int, pick: int, entry: dict[str, Any]) -> str:
     return marks + (" (manual)" if entry["source"] == "manual" else "")
 
 
-def _manual(results: dict[str, Any]) -> list[dict[str, Any]]:
-    shown = {entry["text"] for entry in results["best"]}
-    entries = [m for m in results["baselines"]["manual"] if m["text"] not in shown]
-    return sorted(entries, key=lambda entry: (-entry["dev"], entry["search"]))
-
-
-def _row(entry: dict[str, Any], *, marks: str = "", name: str | None = None) -> list[str]:
-    test = figure(entry["test"])
-    if entry["test_interval"] is not None:
-        low, high = entry["test_interval"]
-        test += f" [{low:.3f}, {high:.3f}]"
+def _row(
+    entry: dict[str, Any], n_test: int, *, marks: str = "", name: str | None = None
+) -> list[str]:
     return [
         (name or quoted(entry["text"])) + marks,
         figure(entry["search"]),
         figure(entry["dev"]),
-        test,
+        reported(entry["test"], entry["test_interval"], n_test),
         gain(entry["gain_empty"], entry["gain_empty_interval"]),
         gain(entry["gain_manual"], entry["gain_manual_interval"]),
         figure(entry["fluency"], 1),
@@ -58,28 +63,32 @@ def _row(entry: dict[str, Any], *, marks: str = "", name: str | None = None) -> 
 def _sentences(results: dict[str, Any]) -> list[str]:
     best, pick = results["best"][0], results["best"][results["pick"]]
     lines = [
-        f"* the readable pick: the most fluent within one standard error of the best on dev: "
-        f"{quoted(pick['text'])}"
+        legend(results),
+        "* the readable pick: the most fluent within one standard error of the best on dev: "
+        f"{quoted(pick['text'])}",
     ]
-    prior = results["prior"]
-    if prior["only_prior"] and best["source"] != "manual":
-        lines.append(
-            "The gain may be only a shifted label prior: without a prompt, but with the label "
-            f"scores shifted on the search rows, test is {figure(prior['shifted_empty_test'])}; "
-            f"the best prompt is {gain(prior['gain_beyond'], prior['gain_beyond_interval'])} "
-            "beyond that."
-        )
+    if best["source"] != "manual":
+        lines += prior_warning(results["prior"])
     if best["source"] == "manual":
         lines.append("No prompt that was found beats the best manual one on dev.")
-    rows = results["task"]["rows"]["test"]
-    if rows < 40:
-        lines.append(f"Only {rows} test rows: too few rows for a test figure.")
     lines.append(
         f"{results['measured']:,.0f} of {results['budget']:,.0f} prompts measured "
         f"(ended by {results['ended']}) in {results['timing']['total']:.0f} s."
     )
     lines.append(f"Next: hardprompt inspect {escape(results['run'])}")
+    lines.append(f'Use it: hardprompt try {escape(results["run"])} "a text of yours"')
     return lines
+
+
+def prior_warning(prior: dict[str, Any], split: str = "test") -> list[str]:
+    """A sentence where a shifted label prior alone explains the gain."""
+    if not prior["only_prior"]:
+        return []
+    return [
+        "The gain may be only a shifted label prior: without a prompt, but with the label scores "
+        f"shifted on the search rows, {split} is {figure(prior['shifted_empty_test'])}; the best "
+        f"prompt is {gain(prior['gain_beyond'], prior['gain_beyond_interval'])} beyond that."
+    ]
 
 
 def stopped_report(prompts: list[tuple[str, float]], run: str) -> str:

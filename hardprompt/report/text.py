@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from hardprompt.config import FEWEST_TEST_ROWS
+
 BAD = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, direction, zero-width and the like
 
 
@@ -31,6 +33,14 @@ def gain(value: float | None, interval: Sequence[float] | None) -> str:
     if value is None or interval is None:
         return "-"
     return f"{value:+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]"
+
+
+def reported(value: float | None, interval: Sequence[float] | None, rows: int) -> str:
+    """`0.750 [0.551, 0.880]`, and beside it a warning where the rows are too few to rely on."""
+    if interval is None:
+        return figure(value)
+    few = "" if rows >= FEWEST_TEST_ROWS else " (too few rows for a test figure)"
+    return f"{figure(value)} [{interval[0]:.3f}, {interval[1]:.3f}]{few}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.models.base import Labels
 from hardprompt.models.codec import Codec
 from hardprompt.scoring.plan import Row
-from hardprompt.template import Template
+from hardprompt.template import Part, Slot, Template
 from hardprompt.types import EMPTY, IntArray
 
 
@@ -63,31 +63,63 @@ class Renderer:
             return self.codec.encode_many(texts)
         return self.codec.encode_whole(texts)
 
-    def rows(self, prompts: Sequence[Sequence[str]], texts: Sequence[str]) -> list[Row]:
-        """Rows without slots of pairs of prompts and text, read as a whole."""
-        written = [self.write(*pair) for pair in zip(prompts, texts, strict=True)]
-        encoded = self._encode(written)
+    def rows(
+        self,
+        prompts: Sequence[Sequence[str]],
+        texts: Sequence[str],
+        beginnings: Sequence[str] | None = None,
+    ) -> list[Row]:
+        """Rows without slots of pairs of prompts and text, read as a whole; `beginnings` stand
+        before each, if given."""
+        starts = [""] * len(texts) if beginnings is None else beginnings
+        given = list(zip(starts, prompts, texts, strict=True))
+        encoded = self._encode([start + self.write(row, text) for start, row, text in given])
         if self.codec.mask is None:
             return [Row((tuple(ids),)) for ids in encoded]
         rows = []
-        for ids, row, text in zip(encoded, prompts, texts, strict=True):
-            place = self._mask_place(ids, row, text)
+        for ids, (start, row, text) in zip(encoded, given, strict=True):
+            place = self._mask_place(ids, start + self.template.render(row, text))
             rows.append(Row((tuple(ids[:place] + ids[place + 1 :]),), (0, place)))
         return rows
 
-    def _mask_place(self, ids: list[int], prompts: Sequence[str], text: str) -> int:
+    def _mask_place(self, ids: list[int], head: str) -> int:
+        """Where a row that begins with the text `head` has the label's mask."""
         places = [i for i, token in enumerate(ids) if token == self.codec.mask_id]
         if len(places) == 1:
             return places[0]
         # The text itself holds the mask's name: the label's is the first after the words before.
-        head = self.codec.encode(self.template.render(prompts, text))
-        before = head.count(self.codec.mask_id)
+        before = self.codec.encode(head).count(self.codec.mask_id)
         if before >= len(places):
             raise HardpromptError(
                 f"the tokenizer does not read {self.codec.mask} as its mask, "
-                f"as in the text {text[:40]!r}"
+                f"as after {head[-40:]!r}"
             )
         return places[before]
+
+    def slot_ids(
+        self, prompts: Sequence[str], texts: Sequence[str]
+    ) -> list[tuple[tuple[int, ...], ...] | None]:
+        """For each text, the tokens as which each slot is read inside the whole row; None where
+        a slot melts into its neighbours, so that it has no tokens of its own."""
+        cuts = self._cuts()
+        written: list[str] = []
+        for text in texts:
+            written.append(self.write(prompts, text))
+            written += [cut._beginning(prompts, text) for cut in cuts]
+        encoded = iter(self.codec.encode_many(written))
+        return [_between(next(encoded), [next(encoded) for _ in cuts]) for _ in texts]
+
+    def _cuts(self) -> list[Renderer]:
+        """The template up to each slot, and through it, slot by slot."""
+        whole = self.template
+        cuts = [replace(whole, parts=whole.parts[:end], tail=()) for end in _ends(whole.parts)]
+        cuts += [replace(whole, tail=whole.tail[:end]) for end in _ends(whole.tail)]
+        return [replace(self, template=cut) for cut in cuts]
+
+    def _beginning(self, prompts: Sequence[str], text: str) -> str:
+        """A row as far as this part of a template goes: with the label's mask where it has one."""
+        given = prompts[: self.template.n_slots]
+        return self.write(given, text) if self.template.tail else self.template.render(given, text)
 
     def label_ids(self, words: Sequence[str], text: str, prompts: Sequence[str]) -> Labels:
         """Tokens of each label word in its place in a row, encoded together with it."""
@@ -160,6 +192,20 @@ def _probe_texts(renderer: Renderer, filled: Sequence[bool], probe: int) -> list
     return renderer.prompt_texts(ids, [1] * len(filled))
 
 
+def _ends(parts: Sequence[Part]) -> list[int]:
+    """Where each slot begins and ends."""
+    slots = [place for place, part in enumerate(parts) if isinstance(part, Slot)]
+    return [end for place in slots for end in (place, place + 1)]
+
+
+def _between(row: list[int], heads: Sequence[list[int]]) -> tuple[tuple[int, ...], ...] | None:
+    """The tokens of a row between pairs of its beginnings; None where one is no beginning."""
+    if any(row[: len(head)] != head for head in heads):
+        return None
+    ends = [len(head) for head in heads]
+    return tuple(tuple(row[a:b]) for a, b in zip(ends[::2], ends[1::2], strict=True))
+
+
 def cut_texts(
     renderer: Renderer, texts: Sequence[str], prompts: Sequence[str], room: int
 ) -> tuple[list[str], int]:
@@ -167,19 +213,32 @@ def cut_texts(
 
     Returns the texts and how many were cut. Raises where prompt and template alone are too long.
     """
+    long = set(too_long(renderer, texts, prompts, room))
+    result = [
+        _cut(renderer, text, prompts, room) if number in long else text
+        for number, text in enumerate(texts)
+    ]
+    return result, len(long)
+
+
+def too_long(
+    renderer: Renderer, texts: Sequence[str], prompts: Sequence[str], room: int
+) -> list[int]:
+    """Numbers of the texts whose rows have more than `room` tokens."""
     lengths = [len(ids) for ids in renderer.encode(prompts, texts)]
-    if not any(length > room for length in lengths):
-        return list(texts), 0
-    alone = len(renderer.encode(prompts, [""])[0])
+    found = [number for number, length in enumerate(lengths) if length > room]
+    alone = len(renderer.encode(prompts, [""])[0]) if found else 0
     if alone >= room:
         raise UsageError(
             f"prompt and template take {alone} tokens of the model's {room}: no room for a text"
         )
-    result = [
-        text if length <= room else _cut(renderer, text, prompts, room)
-        for text, length in zip(texts, lengths, strict=True)
-    ]
-    return result, sum(length > room for length in lengths)
+    return found
+
+
+def room_for(context: int, labels: Labels) -> int:
+    """Tokens that a row may have before its label word."""
+    # Manual prompts may be longer than the slot; they get a little room of their own.
+    return context - max(map(len, labels)) - 16
 
 
 def _cut(renderer: Renderer, text: str, prompts: Sequence[str], room: int) -> str:

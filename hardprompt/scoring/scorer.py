@@ -15,8 +15,28 @@ from hardprompt.scoring.plan import Group, Row, group_rows
 from hardprompt.types import EMPTY, BoolArray, FloatArray, IntArray
 
 
+def score_texts(
+    model: PromptModel,
+    renderer: Renderer,
+    prompts: Sequence[str],
+    texts: Sequence[str],
+    labels: Labels,
+) -> FloatArray:
+    """`(N, classes)` log-probabilities of the classes, each row rendered and read as a whole."""
+    return score_rows(model, renderer.rows([prompts] * len(texts), texts), labels)
+
+
+def score_rows(model: PromptModel, rows: Sequence[Row], labels: Labels) -> FloatArray:
+    """`(N, classes)` log-probabilities of the classes in rows without slots."""
+    out = np.empty((len(rows), len(labels)))
+    for group in group_rows(rows, range(len(rows))):
+        out[group.examples] = model.label_log_probs(group, labels, [])[0]
+    return normalise(out)
+
+
 class Scorer:
-    """Two ways to the same numbers: by token ids (fast, for the search), by text (the truth)."""
+    """Ways to the same numbers: by token ids (fast, for the search), by text (the truth), and
+    by points between tokens (soft prompts)."""
 
     def __init__(
         self,
@@ -35,11 +55,32 @@ class Scorer:
 
     def by_text(self, prompts: Sequence[str]) -> FloatArray:
         """`(N, classes)` for one prompt given as the text of each slot; any text will do."""
-        rows = self.renderer.rows([prompts] * len(self.texts), self.texts)
-        out = np.empty((len(rows), len(self.labels)))
-        for group in group_rows(rows, range(len(rows))):
-            out[group.examples] = self.model.label_log_probs(group, self.labels, [])[0]
+        return score_texts(self.model, self.renderer, prompts, self.texts, self.labels)
+
+    def after(self, beginnings: Sequence[str]) -> FloatArray:
+        """`(N, classes)` of each text without a prompt, written after a beginning of its own."""
+        return score_rows(self.model, self.without_prompt(beginnings), self.labels)
+
+    def without_prompt(self, beginnings: Sequence[str]) -> list[Row]:
+        """The rows of `after`."""
+        empty = ("",) * len(self.slots)
+        return self.renderer.rows([empty] * len(self.texts), self.texts, beginnings)
+
+    def by_points(self, points: FloatArray) -> FloatArray:
+        """`(N, classes)` for one soft prompt, `(length, dim)` points, one slot after another."""
+        slots = np.split(points[None].astype(np.float32), np.cumsum(self.slots)[:-1], axis=1)
+        out = np.empty((len(self.rows), len(self.labels)))
+        for group in self.groups:
+            out[group.examples] = self.model.label_log_probs(group, self.labels, slots)[0]
         return normalise(out)
+
+    def hidden(self, prompts: Sequence[str]) -> FloatArray:
+        """`(N, dim)` what the model holds of each text where it would write the label word."""
+        rows = self.renderer.rows([prompts] * len(self.texts), self.texts)
+        found: dict[int, FloatArray] = {}
+        for group in group_rows(rows, range(len(rows))):
+            found |= zip(group.examples.tolist(), self.model.last_hidden(group), strict=True)
+        return np.stack([found[number] for number in range(len(rows))])
 
     @cached_property
     def rows(self) -> list[Row]:

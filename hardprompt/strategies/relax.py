@@ -9,10 +9,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hardprompt.strategies.base import Script, Strategy, at_least, one_of
-from hardprompt.types import EMPTY, Batch, IntArray
+from hardprompt.types import EMPTY, Batch, FloatArray, IntArray
 
 ENCODERS = ("none", "mlp")
 PROJECTIONS = ("end", "straight-through")
+
+
+@dataclass
+class Descent:
+    """Where one start ended: what was trained, and the tokens that it became."""
+
+    points: FloatArray  # (length, dim)
+    projected: IntArray  # (length,) what each point is nearest to
+    repaired: IntArray  # (length,) the best found among the nearest
 
 
 @dataclass(kw_only=True)
@@ -23,7 +32,8 @@ class Relax(Strategy):
     to the points themselves, which are never overwritten (PEZ, Wen et al., 2023, algorithm 1).
     `end` trains the points where they are and projects once, then repairs each place among its
     `k_best` nearest tokens. `encoder` mlp reparameterises the points by a small network with a
-    residual path, as in P-tuning (Liu et al., 2021, section 3.2). After `steps` a new start.
+    residual path, as in P-tuning (Liu et al., 2021, section 3.2). After `steps` a new start;
+    `descents` keeps where each ended.
     """
 
     name: ClassVar[str] = "relax"
@@ -43,6 +53,7 @@ class Relax(Strategy):
         at_least(0, lr=self.lr, decay=self.decay)
 
     def search(self) -> Script:
+        self.descents: list[Descent] = []
         starts = self.space.starts(self.rng, 8)
         for number in range(10**9):
             if number >= len(starts):
@@ -83,7 +94,9 @@ class Relax(Strategy):
                     best = (float(exact.loss[0]), near)
         soft_end = points().detach().numpy()
         last = self._project(soft_end, start[0])
-        yield from self._repair(best[1] if np.isfinite(best[0]) else last, soft_end)
+        row = best[1] if np.isfinite(best[0]) else last
+        self.descents.append(Descent(soft_end * scale, last, row))
+        yield from self._repair(row, soft_end)
 
     def _encoder(self, torch: Any, base: np.ndarray) -> tuple[Callable[[], Any], list[Any]]:
         """A function that gives the points, in units of the mean norm, and what is trained."""
@@ -122,3 +135,4 @@ class Relax(Strategy):
             top = told.order()[0]
             if not told.trusted()[top] >= best:
                 row, best = rows[top], told.loss[top]
+                self.descents[-1].repaired = row

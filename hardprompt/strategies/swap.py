@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from hardprompt.strategies.base import Script, Strategy, at_least
+from hardprompt.strategies.fluent import likely_tokens, write_prompts
 from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray
 
 TRIES = 20  # draws before a swap that was tried before is let through
@@ -21,12 +22,14 @@ class Swap(Strategy):
     A step takes the gradient of the loss at the best prompt, ranks every token of every place
     by its first-order change (HotFlip, Ebrahimi et al., 2018, eq. 10; AutoPrompt, Shin et al.,
     2020, eq. 2), and measures `width` prompts with swaps drawn from the `top_k` of a place (GCG,
-    Zou et al., 2023, algorithm 1). The best single swaps of a step are then joined one after
-    the other (I-GCG, Jia et al., 2024, section 3.3). Prompts without a gain for `patience` steps
-    give way to the next of the `buffer`, and that to a new start.
+    Zou et al., 2023, algorithm 1). A share of the swaps, `fluent`, is drawn from shorter lists: of
+    the `likely` tokens that the model itself would write in a place, those of the best slope. They
+    read better and hold better on other texts. The best single swaps of a step are then joined one
+    after the other (I-GCG, Jia et al., 2024, section 3.3). Prompts without a gain for `patience`
+    steps give way to the next of the `buffer`, and that to a new start.
 
     HotFlip: `width=1, top_k=1, starts=1`; AutoPrompt: `width=100, top_k=100, one_place=True`;
-    GCG: `width=512, top_k=256, buffer=1`.
+    GCG: `width=512, top_k=256, buffer=1`; all with `fluent=0, explore=0, merge=0, replace=1`.
     """
 
     name: ClassVar[str] = "swap"
@@ -37,19 +40,23 @@ class Swap(Strategy):
     starts: int = 16  # prompts measured before the first step
     momentum: float = 0.0  # of the gradient over steps (MAC, Zhang & Wei, 2024)
     merge: int = 3  # joined swaps measured a step
-    explore: float = 0.15  # share of swaps drawn from the whole vocabulary
+    explore: float = 0.1  # share of swaps drawn from the whole vocabulary
+    fluent: float = 0.5  # share of swaps, and of first prompts, that the model itself would write
+    likely: int = 96  # tokens of a place that the model finds likeliest
     patience: int = 2
     one_place: bool = False  # all swaps of a step at one random place
 
     def __post_init__(self) -> None:
         at_least(1, width=self.width, top_k=self.top_k, replace=self.replace, buffer=self.buffer)
         at_least(1, starts=self.starts, patience=self.patience)
+        at_least(1, likely=self.likely)
         at_least(0, momentum=self.momentum, merge=self.merge, explore=self.explore)
+        at_least(0, fluent=self.fluent)
 
     def search(self) -> Script:
         self._seen: set[bytes] = set()
         while True:
-            pool = np.unique(self._first(), axis=0)
+            pool = np.unique((yield from self._first()), axis=0)
             self._seen.update(row.tobytes() for row in pool)
             told = yield Batch(ids=pool)
             self._pool, self._loss = pool, told.trusted()
@@ -57,8 +64,15 @@ class Swap(Strategy):
             self._shrink()
             yield from self._climb()
 
-    def _first(self) -> IntArray:
-        return self.space.starts(self.rng, self.starts)
+    def _first(self) -> Generator[Batch, Feedback, IntArray]:
+        """The seeds, then prompts that the model writes and random ones."""
+        first = self.space.starts(self.rng, self.starts)
+        n_seeds = 0 if self.space.seeds is None else len(self.space.seeds)
+        n = round(self.fluent * max(0, self.starts - n_seeds))
+        if not n:
+            return first
+        written = yield from write_prompts(self.space, self.rng, n, self.likely)
+        return np.concatenate([first[: len(first) - n], written])
 
     def _climb(self) -> Script:
         """Steps until every prompt of the buffer is exhausted."""
@@ -81,7 +95,10 @@ class Swap(Strategy):
     def _step(
         self, parent: IntArray, before: float, slope: FloatArray
     ) -> Generator[Batch, Feedback, bool]:
-        rows = self._swaps(parent, slope)
+        top = np.argsort(slope, axis=1, kind="stable")[:, : self.top_k]
+        lists = [self.space.tokens[order] for order in top]
+        readable = (yield from self._readable(parent, slope)) if self.fluent else lists
+        rows = self._swaps(parent, lists, readable)
         told = yield Batch(ids=rows, bar=self._bar(len(rows)))
         loss = told.trusted()
         joined = self._joined(parent, before, rows, loss)
@@ -92,31 +109,52 @@ class Swap(Strategy):
             self._enter(joined, told.trusted())
         return bool(np.nanmin(np.append(loss, np.inf)) < before)
 
-    def _swaps(self, parent: IntArray, slope: FloatArray) -> IntArray:
+    def _readable(
+        self, parent: IntArray, slope: FloatArray
+    ) -> Generator[Batch, Feedback, list[IntArray]]:
+        """For each place, the best by slope of the tokens that the model would write there."""
+        lists = []
+        for place in range(self.space.length):
+            ids, _ = yield from likely_tokens(self.space, parent[None], place, self.likely)
+            values = slope[place, np.searchsorted(self.space.tokens, ids[0])]
+            few = max(1, self.top_k // 2)  # already a choice: half as many as of all tokens
+            lists.append(ids[0, np.argsort(values, kind="stable")[:few]])
+        return lists
+
+    def _swaps(self, parent: IntArray, lists: list[IntArray], readable: list[IntArray]) -> IntArray:
         places = np.flatnonzero(parent != EMPTY)
         if self.one_place:
             places = places[[self.rng.integers(len(places))]]
-        top = np.argsort(slope, axis=1, kind="stable")[:, : self.top_k]
         rows = []
         for number in range(self.width):
             for _ in range(TRIES):
-                row = self._swap(parent, top, places, number)
+                row = self._swap(parent, lists, readable, places, number)
                 if row.tobytes() not in self._seen:
                     break
             self._seen.add(row.tobytes())
             rows.append(row)
         return np.unique(np.array(rows, dtype=np.int64), axis=0)
 
-    def _swap(self, parent: IntArray, top: IntArray, places: IntArray, number: int) -> IntArray:
+    def _swap(
+        self,
+        parent: IntArray,
+        lists: list[IntArray],
+        readable: list[IntArray],
+        places: IntArray,
+        number: int,
+    ) -> IntArray:
         most = min(self.replace, len(places))
         # Half of the rows change one place, the rest up to `replace`.
         count = 1 if number % 2 == 0 else int(self.rng.integers(1, most + 1))
         row = parent.copy()
         for place in self.rng.choice(places, size=count, replace=False):
-            if self.rng.random() < self.explore:
+            draw = self.rng.random()
+            if draw < self.explore:
                 row[place] = self.rng.choice(self.space.tokens)
+            elif draw < self.explore + self.fluent:
+                row[place] = self.rng.choice(readable[place])
             else:
-                row[place] = self.space.tokens[self.rng.choice(top[place])]
+                row[place] = self.rng.choice(lists[place])
         return row
 
     def _joined(

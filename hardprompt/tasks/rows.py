@@ -1,107 +1,168 @@
-"""Labelled rows from JSONL files, with errors that name file and line."""
+"""Rows of a data file: their text and label, what is wrong with them, and samples of them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from hardprompt.errors import HardpromptError
+from hardprompt.errors import HardpromptError, unknown
+from hardprompt.tasks.files import Record, read_records
 from hardprompt.tasks.schema import Example
 
-MOST_BYTES, MOST_LINE = 512 * 1024**2, 1024**2
-# Fields by which a task of another kind is known.
-OTHER_KINDS = {
-    "references": "text generation",
-    "passage": "question answering on a passage",
-    "premise": "sentence pairs",
-    "sentence2": "sentence pairs",
-    "text_b": "sentence pairs",
-    "hypothesis": "sentence pairs",
-    "subject": "facts",
-    "object": "facts",
-    "source": "text generation",
-}
+# Fields that together tell a task of another kind.
+OTHER_KINDS = (
+    ("text pairs", ("text", "text2")),
+    ("text pairs", ("text_a", "text_b")),
+    ("text pairs", ("sentence1", "sentence2")),
+    ("text pairs", ("premise", "hypothesis")),
+    ("text pairs", ("question", "passage")),
+    ("facts", ("relation", "subject", "object")),
+    ("text generation", ("source", "references")),
+)
+SURROGATE = re.compile("[\ud800-\udfff]")
+SHOWN = 12  # names in a message
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """JSON objects, one a line. Lines end with a line feed only: texts may hold U+2028."""
-    try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise HardpromptError(f"{path} has {size / 1e6:.0f} MB; at most 512 are read")
-        content = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise HardpromptError(f"no data file '{path}'") from None
-    except UnicodeDecodeError as error:
-        raise HardpromptError(f"{path} is not UTF-8 text ({error.reason})") from None
-    except OSError as error:
-        raise HardpromptError(f"cannot read '{path}': {error.strerror}") from None
-    rows = []
-    for number, line in enumerate(content.split("\n"), start=1):
-        if line.strip():
-            rows.append(_row(path, number, line))
-    if not rows:
-        raise HardpromptError(f"{path} is empty; it needs one JSON object a line")
-    return rows
+class Row(NamedTuple):
+    """Text and label of one record; nothing is judged yet."""
+
+    line: int
+    text: object
+    label: object
 
 
-def _row(path: Path, number: int, line: str) -> dict[str, Any]:
-    if len(line) > MOST_LINE:
-        raise HardpromptError(f"{path} line {number} is longer than 1 MB")
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise HardpromptError(f"{path} line {number} is no JSON: {error.msg}") from None
-    if not isinstance(row, dict):
-        raise HardpromptError(f"{path} line {number} is no JSON object")
-    row["__line__"] = number
-    return row
+class Fault(NamedTuple):
+    """Why a row cannot be used."""
+
+    kind: str  # empty, text or label
+    message: str
 
 
-def label_names(rows: Sequence[dict[str, Any]], path: Path) -> tuple[str, ...]:
-    """The names found in the data, sorted."""
-    check_kind(rows[0], path)
-    return tuple(sorted({str(row.get("label")) for row in rows}))
+@dataclass(frozen=True)
+class Part:
+    """The rows of one split, and the file they are from."""
+
+    path: Path
+    rows: tuple[Row, ...]
+    text_field: str = "text"
+    label_field: str = "label"
 
 
-def check_kind(row: dict[str, Any], path: Path) -> None:
+def read_part(path: Path, text_field: str = "text", label_field: str = "label") -> Part:
+    """The two fields of every record; raises where the file has no such field."""
+    records = read_records(path)
+    if (text_field, label_field) == ("text", "label"):
+        _check_kind(records[0].fields, path)
+    for field in (text_field, label_field):
+        _check_field(records, path, field)
+    rows = [Row(line, r.get(text_field), r.get(label_field)) for line, r in records]
+    return Part(path, tuple(rows), text_field, label_field)
+
+
+def _check_kind(fields: dict[str, Any], path: Path) -> None:
     """Refuses tasks that are no single-text classification, by their fields."""
-    if isinstance(row.get("text"), str) and "label" in row:
-        return
-    for field, kind in OTHER_KINDS.items():
-        if field in row:
+    for kind, signs in OTHER_KINDS:
+        if all(sign in fields for sign in signs):
             raise HardpromptError(
-                f"{path} holds {kind} (its rows have '{field}'), which is not supported yet; "
-                "rows need 'text' and 'label'"
+                f"{path} holds {kind} ({', '.join(signs)}), which is not supported yet; "
+                "a row needs one 'text' and its 'label'"
             )
 
 
-def examples(
-    rows: Sequence[dict[str, Any]], path: Path, names: Sequence[str]
-) -> tuple[Example, ...]:
-    """Checked rows; a label is a name, or an index into the names."""
-    check_kind(rows[0], path)
-    numbers = {name: index for index, name in enumerate(names)}
+def _check_field(records: Sequence[Record], path: Path, field: str) -> None:
+    names = dict.fromkeys(name for record in records for name in record.fields)
+    if field not in names:
+        raise unknown(f"field in {path}", field, names)
+
+
+def label_name(value: object) -> str | None:
+    """A label as a name, whether a file holds words or numbers; None where there is none."""
+    if isinstance(value, str):
+        return None if _broken(value) else value.strip() or None
+    if isinstance(value, bool):
+        return str(value).lower()  # as JSON writes it
+    if isinstance(value, (int, float)) and value == value:
+        return str(value)
+    return None
+
+
+def _broken(text: str) -> bool:
+    """Whether a text holds halves of characters, as JSON may, which no file or model takes."""
+    return SURROGATE.search(text) is not None
+
+
+def found_names(part: Part) -> tuple[str, ...]:
+    """The labels' names as they stand in the rows, sorted."""
+    names = {label_name(row.label) for row in part.rows}
+    return tuple(sorted(name for name in names if name is not None))
+
+
+def label_index(value: object, names: Sequence[str]) -> int | None:
+    """The class that a row's label means: a name, or else a place in the list of names."""
+    name = label_name(value)
+    if name in names:
+        return names.index(name)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
+        return value
+    return None
+
+
+def fault(part: Part, row: Row, names: Sequence[str]) -> Fault | None:
+    """What keeps a row from being used; None: nothing."""
+    where = f"{part.path} line {row.line}"
+    text = row.text
+    if text is None or (isinstance(text, str) and not text.strip()):
+        return Fault(
+            "empty", f"{where}: '{part.text_field}' must be a non-empty text, got {text!r}"
+        )
+    if not isinstance(text, str):
+        return Fault("text", f"{where}: '{part.text_field}' must be a text, got {text!r}")
+    if _broken(text):
+        return Fault(
+            "text", f"{where}: '{part.text_field}' holds half a character (a lone surrogate)"
+        )
+    if label_index(row.label, names) is None:
+        return Fault("label", f"{where}: unknown label {row.label!r}; {_hint(row.label, names)}")
+    return None
+
+
+def _hint(label: object, names: Sequence[str]) -> str:
+    near = get_close_matches(str(label), names, n=1, cutoff=0.5)
+    if near and len(names) > 2:
+        return f"did you mean '{near[0]}'?"
+    return f"the labels are {listed(names)}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a message: a dozen, then how many more."""
+    shown = list(names)
+    more = f" and {len(shown) - SHOWN:,} more" if len(shown) > SHOWN else ""
+    return ", ".join(shown[:SHOWN]) + more
+
+
+def examples(part: Part, names: Sequence[str]) -> tuple[Example, ...]:
+    """Every row as text and class; raises at the first that cannot be used."""
     found = []
-    for row in rows:
-        where = f"{path} line {row['__line__']}"
-        text, label = row.get("text"), row.get("label")
-        if not isinstance(text, str) or not text.strip():
-            raise HardpromptError(f"{where}: 'text' must be a non-empty text, got {text!r}")
-        if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(names):
-            index = numbers.get(str(label), label)
-        elif isinstance(label, str) and label in numbers:
-            index = numbers[label]
-        else:
-            raise HardpromptError(
-                f"{where}: unknown label {label!r}; the labels are {', '.join(names)}"
-            )
-        found.append(Example(text.strip(), index))
+    for row in part.rows:
+        wrong = fault(part, row, names)
+        if wrong is not None:
+            raise HardpromptError(wrong.message)
+        index = label_index(row.label, names)
+        assert isinstance(row.text, str)
+        assert index is not None
+        found.append(Example(row.text.strip(), index))
     return tuple(found)
+
+
+def same_text(text: object) -> str:
+    """A key that equal texts share, whatever their case and spaces."""
+    return " ".join(str(text).casefold().split())
 
 
 def stratified(rows: tuple[Example, ...], most: int | None, seed: int) -> tuple[Example, ...]:

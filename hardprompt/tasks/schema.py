@@ -98,11 +98,6 @@ def check_templates(templates: Mapping[str, str], where: str) -> None:
             raise HardpromptError(f"{where}: template '{name}': {error}") from error
 
 
-def plain_word(name: str) -> str:
-    """A label's own name as a word: lower case, `_`, `-` and `/` become spaces."""
-    return " ".join(name.lower().replace("_", " ").replace("-", " ").replace("/", " ").split())
-
-
 def generic_prompts(words: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Prompts that anybody would try first, for tasks that bring none."""
     listed = list(words)

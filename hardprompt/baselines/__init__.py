@@ -1,0 +1,1 @@
+"""What a found prompt is compared with, one file each: `hardprompt compare`."""

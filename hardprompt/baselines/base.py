@@ -1,0 +1,107 @@
+"""What every method of a comparison is: it chooses on search and dev rows, then predicts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from hardprompt.errors import HardpromptError
+from hardprompt.scoring.losses import loss_named
+from hardprompt.session import Session
+from hardprompt.types import FloatArray
+
+BROKEN = -2.0  # below every metric
+
+
+class Unfit(HardpromptError):
+    """A method cannot be used on this task or template; the table says why and goes on."""
+
+
+@dataclass
+class Bench:
+    """What a method works with: a session, a budget, a folder for its own files.
+
+    Costs are in rows. One text read by the model costs 1, with a gradient the space's
+    `gradient_price`; rows of search and of dev count alike, as long as they serve to fit or to
+    choose. Figures of the report are not counted, and nobody sees test here.
+    """
+
+    session: Session
+    rng: np.random.Generator
+    budget: float  # rows
+    folder: Path
+    on_spend: Callable[[float], None] = lambda spent: None  # rows so far, for a progress bar
+    spent: float = field(default=0.0, init=False)
+
+    @property
+    def room(self) -> float:
+        """Rows that are left."""
+        return self.budget - self.spent
+
+    def spend(self, rows: float) -> None:
+        self.spent += rows
+        self.on_spend(self.spent)
+
+    def by_text(self, prompts: tuple[str, ...], split: str) -> FloatArray:
+        """`(N, classes)` log-probabilities of a prompt as text, paid for."""
+        scorer = self.session.scorers[split]
+        self.spend(len(scorer.texts))
+        return scorer.by_text(prompts)
+
+    def quality(self, log_probs: FloatArray) -> float:
+        """What everything is chosen by: the metric on dev, ties broken by the likelihood.
+
+        Log-probabilities that are none (points that ran off) are worse than anything.
+        """
+        if not np.isfinite(log_probs).all():
+            return BROKEN
+        session, gold = self.session, self.session.gold("dev")
+        predicted = log_probs.argmax(axis=1)
+        score = float(session.metric.score(gold, predicted, len(session.task.labels)))
+        nll = float(loss_named("nll").total(log_probs[None], gold, len(gold))[0])
+        # Less than what one row can change in a share of the rows.
+        return score - nll / (1 + nll) / (2 * len(gold))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A method ready to predict, and what it took."""
+
+    predict: Callable[[str], FloatArray]  # a split -> (N, classes) log-probabilities
+    trained: int  # numbers that were fitted; the id of a token is one
+    stored: int  # numbers that must be kept to use it
+    n_bytes: int  # of what must be kept
+    text: str | None = None  # what a person can read and paste; None: nothing
+    details: dict[str, Any] = field(default_factory=dict)  # for the record; what JSON can hold
+
+
+class Method(ABC):
+    """One row of the table. Draws only from `bench.rng` and stays within `bench.budget`."""
+
+    name: ClassVar[str]
+    discrete: ClassVar[bool] = False  # a prompt of words in the slot: what the others are held to
+
+    @abstractmethod
+    def fit(self, bench: Bench) -> Fitted:
+        """Fits and chooses; raises `Unfit` where task or template leave no way to use it."""
+
+
+def as_text(session: Session, prompts: tuple[str, ...], *, trained: int, **details: Any) -> Fitted:
+    """A prompt of words as a fitted method: what is kept is its text."""
+    text = session.template.show(prompts)
+    codec = session.model.codec
+    before = len(codec.encode("a"))
+    n_tokens = sum(len(codec.encode(f"a {prompt}")) - before for prompt in prompts if prompt)
+    return Fitted(
+        predict=lambda split: session.scorers[split].by_text(prompts),
+        trained=trained,
+        stored=n_tokens,
+        n_bytes=len(text.encode()),
+        text=text,
+        details=details,
+    )

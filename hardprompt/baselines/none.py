@@ -1,0 +1,17 @@
+"""No prompt at all: the template with its slots left empty."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from hardprompt.baselines.base import Bench, Fitted, Method, as_text
+
+
+class NoPrompt(Method):
+    """The empty prompt."""
+
+    name: ClassVar[str] = "none"
+    discrete: ClassVar[bool] = True
+
+    def fit(self, bench: Bench) -> Fitted:
+        return as_text(bench.session, ("",) * bench.session.template.n_slots, trained=0)

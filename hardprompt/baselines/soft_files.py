@@ -1,0 +1,79 @@
+"""Soft prompts on disk: in the layout of `peft` where the slot comes first, else in our own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from hardprompt import runs
+from hardprompt.session import Session
+from hardprompt.types import FloatArray
+
+ABOUT, OWN = "hardprompt.json", "soft_prompt.safetensors"
+PEFT_CONFIG, PEFT_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def save_soft_prompt(folder: Path, session: Session, points: FloatArray) -> list[str]:
+    """Writes `(length, dim)` points and what they belong to; returns the names of the files.
+
+    `peft` knows virtual tokens only before everything else. What the tokenizer itself puts in
+    front (a beginning-of-sequence token) stands before our slot, so there it becomes the first
+    virtual tokens, and the text is to be encoded without special tokens.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    points = np.ascontiguousarray(points, dtype=np.float32)
+    if comes_first(session):
+        prefix = list(session.model.codec.prefix)
+        rows = np.concatenate([session.model.embeddings[prefix], points]).astype(np.float32)
+        _write(folder / PEFT_WEIGHTS, {"prompt_embeddings": rows})
+        runs.write_json(folder / PEFT_CONFIG, _peft_config(session, len(rows)))
+        names = [PEFT_CONFIG, PEFT_WEIGHTS]
+    else:
+        _write(folder / OWN, {"points": points})
+        names = [OWN]
+    runs.write_json(folder / ABOUT, _about(session))
+    return [*names, ABOUT]
+
+
+def comes_first(session: Session) -> bool:
+    """Whether nothing but the tokenizer's own beginning stands before the only slot, and the
+    model is causal: `peft` has no prompts for masked ones."""
+    template, causal = session.template, session.model.codec.mask is None
+    return causal and template.n_slots == 1 and template.starts_with_slot()
+
+
+def _peft_config(session: Session, n_virtual: int) -> dict[str, Any]:
+    return {
+        "peft_type": "PROMPT_TUNING",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": session.config.model,
+        "revision": session.config.revision,
+        "inference_mode": True,
+        "num_virtual_tokens": n_virtual,
+        "token_dim": session.model.embeddings.shape[1],
+        "num_transformer_submodules": 1,
+        "prompt_tuning_init": "RANDOM",
+    }
+
+
+def _about(session: Session) -> dict[str, Any]:
+    codec, info = session.model.codec, session.model.info
+    inside = list(codec.prefix) if comes_first(session) else []
+    return {
+        "schema": "hardprompt.soft/1",
+        "model": {"name": info.name, "fingerprint": info.fingerprint},
+        "template": session.template.source,
+        "labels": {label.name: label.word for label in session.task.labels},
+        "slots": list(session.space.slots),
+        # Ids that are already among the virtual tokens: encode texts without them.
+        "virtual_beginning": [int(token) for token in inside],
+    }
+
+
+def _write(path: Path, tensors: dict[str, FloatArray]) -> None:
+    part = path.with_suffix(".part")
+    save_file(tensors, part, metadata={"format": "pt"})
+    part.replace(path)

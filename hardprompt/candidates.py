@@ -1,0 +1,67 @@
+"""Prompts with what is known of them before test is opened: those found, and the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hardprompt.evaluation import Evaluator
+
+SlotIds = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A prompt, its figures on search and dev, and whether its text is read as its ids."""
+
+    prompts: tuple[str, ...]  # the text of each slot
+    slot_ids: SlotIds
+    certified: bool  # on every search row the text is read as these ids
+    source: str  # search, manual, empty or given
+    loss: float
+    dev: float
+    fluency: float | None
+
+    @property
+    def ids(self) -> list[int]:
+        return [token for slot in self.slot_ids for token in slot]
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What a prompt has to beat: no prompt, and what people would write."""
+
+    empty: Candidate
+    manual: tuple[Candidate, ...]
+
+    @property
+    def best_manual(self) -> Candidate | None:
+        """The best on dev; None where the task has no manual prompt for this template."""
+        return max(self.manual, key=lambda m: (m.dev, -m.loss), default=None)
+
+
+def measure(
+    evaluator: Evaluator, prompts: Sequence[str], source: str, slot_ids: SlotIds | None = None
+) -> Candidate:
+    """A prompt measured as text; `slot_ids` None: whatever its text is read as."""
+    scorer = evaluator.session.scorers["search"]
+    read = scorer.renderer.slot_ids(prompts, scorer.texts)
+    if slot_ids is None:
+        slot_ids = read[0] or ((),) * len(prompts)
+    return Candidate(
+        prompts=tuple(prompts),
+        slot_ids=slot_ids,
+        certified=all(found == slot_ids for found in read),
+        source=source,
+        loss=evaluator.loss(prompts),
+        dev=evaluator.metric(prompts, "dev"),
+        fluency=evaluator.fluency(prompts),
+    )
+
+
+def measure_baselines(evaluator: Evaluator) -> Baselines:
+    session = evaluator.session
+    return Baselines(
+        measure(evaluator, session.no_prompt, "empty"),
+        tuple(measure(evaluator, (prompt,), "manual") for prompt in session.manual),
+    )

@@ -1,0 +1,93 @@
+"""Options that several commands share, as decorators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hardprompt import runs
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def number_or(word: str) -> Callable[[click.Context, click.Parameter, str], int | None]:
+    """A callback for a number of rows, 1 or more, or a word that means None."""
+
+    def parse(_: click.Context, __: click.Parameter, value: str) -> int | None:
+        if value == word:
+            return None
+        if not value.isdigit() or int(value) < 1:
+            raise click.BadParameter(f"a number of rows, 1 or more, or '{word}', got '{value}'")
+        return int(value)
+
+    return parse
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Several options as one decorator, listed in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+OUTPUT_DIR = click.option(
+    "--output-dir", type=click.Path(path_type=Path), default=runs.DEFAULT_ROOT, show_default=True,
+    help="Where run folders are.",
+)  # fmt: skip
+SEARCH_ROWS = click.option(
+    "--search-rows", default="128", show_default=True, callback=number_or("all"),
+    help="Training rows to search on, or 'all'.",
+)  # fmt: skip
+TEMPLATE = click.option(
+    "--template", help='A name of the task\'s, or e.g. "{prompt} {text} {label}".'
+)
+OBJECTIVE = click.option(
+    "--objective", default="nll", show_default=True, help="nll, accuracy or margin."
+)
+METRIC = click.option(
+    "--metric", default="accuracy", show_default=True, help="accuracy, macro-f1 or mcc."
+)
+RUN = click.argument("run", required=False)
+NUMBER = click.option(
+    "--number", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Which prompt of the run's table; 1 is the best.",
+)  # fmt: skip
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def model_options(default: str | None) -> Callable[[Command], Command]:
+    """`--model` and how to load it; None: what the prompt was found on, its dtype included."""
+    own = default is None
+    return together(
+        click.option(
+            "--model",
+            default=default,
+            show_default="the prompt's own" if own else True,
+            help="mini (embedded), a hub id, or a local folder.",
+        ),
+        click.option("--revision", help="Revision of a model on the hub."),
+        click.option(
+            "--dtype",
+            default=None if own else "auto",
+            show_default="the prompt's own" if own else True,
+            help="auto, float32, bfloat16 or float16.",
+        ),
+        click.option(
+            "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."
+        ),
+        click.option(
+            "--batch-size",
+            "--batch_size",
+            default="auto",
+            show_default=True,
+            callback=number_or("auto"),
+            help="Rows of a batch.",
+        ),
+    )

@@ -1,0 +1,121 @@
+"""`hardprompt predict`: a found prompt over a whole file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+import click
+
+from hardprompt.commands.options import NUMBER, OUTPUT_DIR, RUN, model_options
+from hardprompt.commands.terminal import classifier_for, print_notes
+from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.files import written_whole
+
+STANDARD = Path("-")
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@RUN
+@click.option(
+    "--input", "source", type=PATH, required=True, metavar="FILE|-",
+    help="Texts: .txt with one a line, .csv, .tsv or .jsonl; - is standard input.",
+)  # fmt: skip
+@click.option(
+    "--output", "target", type=PATH, default="-", show_default=True, metavar="FILE|-",
+    help="Predictions: .jsonl or .csv; - is standard output, as JSONL.",
+)  # fmt: skip
+@click.option(
+    "--input-format", type=click.Choice(["txt", "csv", "tsv", "jsonl"]),
+    help="By default what the file's name ends in; txt for standard input.",
+)  # fmt: skip
+@click.option(
+    "--text-field", default="text", show_default=True, help="The field that holds the text."
+)
+@NUMBER
+@model_options(None)
+@OUTPUT_DIR
+def predict(
+    run: str | None, source: Path, target: Path, input_format: str | None, text_field: str,
+    number: int, output_dir: Path, **model: Any,
+) -> None:  # fmt: skip
+    """Label every text of a file with a found prompt: RUN, or the latest.
+
+    RUN is a run's name or folder, a prompt.json, or the word latest.
+
+    \b
+    hardprompt predict --input texts.csv --output labels.csv
+    """
+    from hardprompt.prompt import find_prompt
+    from hardprompt.streams import KINDS, kind_of, read_texts, writer
+
+    kind = input_format or ("txt" if source == STANDARD else kind_of(source, KINDS))
+    wanted = "jsonl" if target == STANDARD else kind_of(target, ("jsonl", "csv"))
+    if source != STANDARD and target.exists() and target.samefile(source):
+        raise UsageError(f"--output is the file of --input, '{source}'; choose another name")
+    prompt = find_prompt(run, output_dir, number - 1)
+    with _opened(source) as raw:
+        text = TextIOWrapper(raw, encoding="utf-8-sig", newline="" if kind == "csv" else "\n")
+        classifier = classifier_for(prompt, model)
+        from hardprompt.predict import predict_rows
+
+        name = "standard input" if source == STANDARD else str(source)
+        rows = read_texts(text, kind, text_field, name)
+        with _written(target) as file, _bar(raw, source) as tick:
+            write = writer(file, wanted, [label.name for label in prompt.labels])
+            tally = predict_rows(classifier, rows, write, tick)
+    counts = ", ".join(f"{label} {n:,}" for label, n in tally.labels.most_common())
+    click.echo(f"labelled  {counts or 'nothing'}; of {tally.rows:,} rows", err=True)
+    if tally.empty:
+        print_notes([f"rows without a text, left without a label: {tally.empty:,}"])
+    if tally.cut:
+        print_notes([f"texts too long for the model, cut at their end: {tally.cut:,}"])
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[BinaryIO]:
+    if source == STANDARD:
+        yield sys.stdin.buffer
+        return
+    try:
+        file = source.open("rb")
+    except FileNotFoundError:
+        raise UsageError(f"no input file '{source}'") from None
+    except OSError as error:
+        raise HardpromptError(f"cannot read '{source}': {error.strerror}") from None
+    with file:
+        yield file
+
+
+@contextmanager
+def _written(target: Path) -> Iterator[TextIO]:
+    if target == STANDARD:
+        # Like a file: UTF-8 and line feeds, whatever the terminal's settings are.
+        out = TextIOWrapper(sys.stdout.buffer, encoding="utf8", newline="")
+        yield out
+        out.detach()
+        return
+    with written_whole(target) as file:
+        yield file
+
+
+@contextmanager
+def _bar(raw: BinaryIO, source: Path) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal: by the bytes read of a file, else by rows."""
+    from tqdm import tqdm
+
+    size = source.stat().st_size if source.is_file() else None
+    unit: dict[str, Any] = {"unit": " rows"} if size is None else {"unit": "B", "unit_scale": True}
+    with tqdm(
+        total=size, file=sys.stderr, leave=False, disable=not sys.stderr.isatty(), **unit
+    ) as bar:
+
+        def tick(rows: int) -> None:
+            bar.update(rows if size is None else raw.tell() - bar.n)
+
+        yield tick

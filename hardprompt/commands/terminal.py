@@ -1,0 +1,47 @@
+"""What every command does before it loads a model, and how it speaks."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from hardprompt.classifier import Classifier
+    from hardprompt.prompt import HardPrompt
+
+
+def prepare_libraries(*, verbose: bool = False) -> None:
+    """Keeps the libraries' own bars and warnings off the terminal."""
+    # What tokenizers would warn of in processes that fork; the user's own setting wins.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from transformers.utils import logging
+
+    if not verbose:
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+
+def print_json(content: Any) -> None:
+    click.echo(json.dumps(content, ensure_ascii=False, indent=1))
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """What a user should know, on stderr."""
+    from hardprompt.report.text import escape
+
+    for note in notes:
+        click.echo(f"note      {escape(note)}", err=True)
+
+
+def classifier_for(prompt: HardPrompt, model: dict[str, Any]) -> Classifier:
+    """A prompt on its model or on the one asked for; says what differs from when it was found."""
+    prepare_libraries()
+    name = model.pop("model")
+    given = {key: value for key, value in model.items() if value is not None}
+    classifier = prompt.on(prompt.load_model(name, **given))
+    print_notes(classifier.differences)
+    return classifier

@@ -1,0 +1,174 @@
+"""Many methods on one task, model and budget: one record each, and a table of all."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardprompt import __version__, runs
+from hardprompt.baselines.base import Bench, Fitted, Unfit
+from hardprompt.baselines.table import expand, make_method
+from hardprompt.config import RunConfig
+from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.ledger import differences
+from hardprompt.session import Session
+from hardprompt.standings import as_csv, assemble
+
+TABLE, CSV = "table.json", "table.csv"
+RECORD = "hardprompt.compare.record/1"
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """What is compared: a search's options, methods and seeds. `search.seed` is not used."""
+
+    search: RunConfig
+    methods: tuple[str, ...]  # in the order of the table
+    seeds: tuple[int, ...] = (0,)
+
+    @classmethod
+    def of(cls, search: RunConfig, methods: list[str], seeds: list[int]) -> CompareConfig:
+        """Checks names and seeds; raises `UsageError`."""
+        if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+            raise UsageError(f"--seeds are different numbers from 0, got {seeds}")
+        return cls(search, expand(methods), tuple(seeds))
+
+    def create(self, root: Path) -> Path:
+        """A new folder that a comparison can go on in."""
+        names = (runs.slug(self.search.name), runs.slug(self.search.model))
+        folder = runs.new_folder(root, "compare", *names)
+        content = {
+            "schema": "hardprompt.compare.run/1",
+            "hardprompt": __version__,
+            "config": self.search.to_json(),
+            "methods": list(self.methods),
+            "seeds": list(self.seeds),
+        }
+        runs.write_json(folder / runs.COMPARE, content)
+        return folder
+
+    @classmethod
+    def read(cls, folder: Path) -> CompareConfig:
+        stored = runs.read_json(folder / runs.COMPARE)
+        search = RunConfig.from_json(stored["config"])
+        return cls(search, expand(stored["methods"]), tuple(stored["seeds"]))
+
+
+@dataclass
+class Comparison:
+    """Fits every method with every seed; what has a record is not fitted again."""
+
+    config: CompareConfig
+    folder: Path
+    first: Session  # of the first seed
+    on_method: Callable[[str, int, float], None] = lambda name, seed, budget: None
+    on_spend: Callable[[float], None] = lambda spent: None
+
+    @classmethod
+    def prepare(cls, config: CompareConfig) -> Session:
+        """The session of the first seed; its budget, if none was given, is everybody's."""
+        return Session.prepare(replace(config.search, seed=config.seeds[0]))
+
+    def run(self) -> dict[str, Any]:
+        """The table, also written to the folder as JSON and CSV."""
+        for seed in self.config.seeds:
+            session = self._session(seed)
+            for name in self.config.methods:
+                if self._record(name, session) is None:
+                    self._fit(name, session)
+        results = self.so_far()
+        runs.write_json(self.folder / TABLE, results)
+        runs.write_text(self.folder / CSV, as_csv(results))
+        return results
+
+    def so_far(self) -> dict[str, Any]:
+        """The table of the methods that are finished with every seed."""
+        records = {}
+        for name in self.config.methods:
+            paths = [self._path(name, seed) for seed in self.config.seeds]
+            if all(path.exists() for path in paths):
+                records[name] = [runs.read_json(path) for path in paths]
+        return assemble(self.first, self.config.seeds, records, self.folder)
+
+    def _session(self, seed: int) -> Session:
+        first = self.first
+        if seed == first.config.seed:
+            return first
+        session = Session.prepare(replace(self.config.search, seed=seed, budget=first.budget))
+        if session.task.test != first.task.test:
+            raise UsageError(
+                "the test rows of this task change with the seed, so that seeds cannot be "
+                "compared on them; compare one seed at a time"
+            )
+        return session
+
+    def _path(self, name: str, seed: int) -> Path:
+        return self.folder / f"{name}__seed{seed}.json"
+
+    def _record(self, name: str, session: Session) -> dict[str, Any] | None:
+        """What is known of a method; refused where it was another model, task or version."""
+        path = self._path(name, session.config.seed)
+        if not path.exists():
+            return None
+        record = runs.read_json(path)
+        if other := differences(record["header"], session.header()):
+            raise HardpromptError(
+                f"'{self.folder}' cannot be resumed, because these differ: {'; '.join(other)}"
+            )
+        return record
+
+    def _fit(self, name: str, session: Session) -> None:
+        seed = session.config.seed
+        bench = Bench(
+            session,
+            rng=np.random.default_rng([seed, zlib.crc32(name.encode())]),
+            budget=session.budget * len(session.task.search),
+            folder=self.folder / f"{name}__seed{seed}",
+            on_spend=self.on_spend,
+        )
+        self.on_method(name, seed, bench.budget)
+        began, cpu = time.monotonic(), time.process_time()
+        record: dict[str, Any] = {
+            "schema": RECORD,
+            "method": name,
+            "seed": seed,
+            "header": session.header(),
+            "skipped": None,
+        }
+        method = make_method(name)
+        try:
+            fitted = method.fit(bench)
+        except Unfit as reason:
+            record["skipped"] = str(reason)
+        else:
+            took = {
+                "rows": bench.spent,
+                "seconds": round(time.monotonic() - began, 3),
+                "cpu_seconds": round(time.process_time() - cpu, 3),
+            }
+            record |= {"discrete": method.discrete} | took | _measured(session, fitted)
+        runs.write_json(self._path(name, seed), record)
+
+
+def _measured(session: Session, fitted: Fitted) -> dict[str, Any]:
+    """Size, predictions and figures; the one place that opens test."""
+    figures: dict[str, Any] = {}
+    for split in ("dev", "test"):
+        predicted = fitted.predict(split).argmax(axis=1)
+        score = session.metric.score(session.gold(split), predicted, len(session.task.labels))
+        figures[split] = round(float(score), 6)
+        figures[f"{split}_predicted"] = predicted.tolist()
+    return {
+        "trained": fitted.trained,
+        "stored": fitted.stored,
+        "bytes": fitted.n_bytes,
+        "text": fitted.text,
+        "details": fitted.details,
+        **figures,
+    }

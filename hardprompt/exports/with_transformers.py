@@ -1,0 +1,112 @@
+"""Labels texts with a found prompt: one text a line in, one JSON object a line out.
+
+python THIS_FILE < texts.txt > labels.jsonl
+
+Blank lines are left out. Needs torch and transformers only. `--model` takes the model from
+elsewhere than where the prompt was found, `--device cuda` runs it on a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+# `row` is what stands before and after a text; a label's word is what the model is to write next.
+PROMPT: dict[str, Any] = {}
+SPARE = 16  # tokens of the context that are left free, as in the search
+
+
+class Reader:
+    """Reads texts through the prompt, one at a time."""
+
+    def __init__(self, source: str, device: str) -> None:
+        about, row = PROMPT["model"], PROMPT["row"]
+        revision = about["revision"] if source == about["name"] else None
+        folder = embedded_folder() if source == "mini" else source
+        safe = {"revision": revision, "trust_remote_code": False}
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, **safe, use_safetensors=True, dtype=getattr(torch, about["dtype"])
+        )
+        self.model = model.to(device).eval()
+        self.before: str = row["before"]
+        self.after: str = row["after"]
+        bare, full = self.tokens("a", special=False), self.tokens("a")
+        start = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
+        self.end = len(full) - start - len(bare)  # special tokens that the tokenizer puts behind
+        sample = self.context("It is a text")
+        joined = [sample + row["before_label"] + label["word"] for label in PROMPT["labels"]]
+        self.labels = [self.encode(text)[len(self.encode(sample)) :] for text in joined]
+        self.room: int = about["context"] - max(map(len, self.labels)) - SPARE
+
+    def tokens(self, text: str, *, special: bool = True) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
+
+    def encode(self, text: str) -> list[int]:
+        ids = self.tokens(text)
+        return ids[: len(ids) - self.end]
+
+    def context(self, text: str) -> str:
+        return (self.before + text + self.after).rstrip(" ")
+
+    def fitting(self, text: str) -> str:
+        """The text, cut at its end between words where the model has no room for all of it."""
+        if self.fits(text):
+            return text
+        low, high = 0, len(text) - 1  # characters kept
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.fits(text[:middle]) else (low, middle - 1)
+        kept: str = text[:low]
+        return kept.rsplit(None, 1)[0] if " " in kept else kept.rstrip()
+
+    def fits(self, text: str) -> bool:
+        return len(self.encode(self.context(text.rstrip()))) <= self.room
+
+    @torch.no_grad()
+    def probabilities(self, text: str) -> list[float]:
+        """Of each label, in their order: what the model gives its word, all words summing to 1."""
+        ids = self.encode(self.context(self.fitting(text)))
+        scores = [self.log_prob(ids, label) for label in self.labels]
+        return torch.tensor(scores, dtype=torch.float64).softmax(0).tolist()
+
+    def log_prob(self, ids: list[int], label: list[int]) -> float:
+        row = torch.tensor([ids + label[:-1]], device=self.model.device)
+        logits = self.model(input_ids=row, use_cache=False).logits[0, len(ids) - 1 :].float()
+        log_probs = logits.log_softmax(-1)
+        return float(sum(log_probs[place, token] for place, token in enumerate(label)))
+
+
+def embedded_folder() -> str:
+    """The model inside an installed hardprompt; none of its code is run."""
+    package = find_spec("hardprompt")
+    if package is None or not package.submodule_search_locations:
+        raise SystemExit("mini is inside hardprompt: install that, or give --model FOLDER")
+    return str(Path(package.submodule_search_locations[0], "models", "mini"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default=PROMPT["model"]["name"], help="hub id or folder")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps")
+    options = parser.parse_args()
+    reader = Reader(options.model, options.device)
+    names = [label["name"] for label in PROMPT["labels"]]
+    for line in sys.stdin:
+        text = line.strip()
+        if text:
+            shares = dict(zip(names, reader.probabilities(text), strict=True))
+            answer: dict[str, Any] = {"text": text, "label": max(shares, key=shares.__getitem__)}
+            answer["probabilities"] = {name: round(p, 6) for name, p in shares.items()}
+            sys.stdout.write(json.dumps(answer) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""What a model says of a text with a prompt and without."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hardprompt.report.text import escape, figure, quoted, table
+
+
+def trial_report(trial: dict[str, Any]) -> str:
+    """The prompt, then each text as the model reads it, and the classes side by side."""
+    blocks = [f"prompt    {quoted(trial['prompt'])}\nmodel     {escape(trial['model'])}"]
+    for text in trial["texts"]:
+        cut = "  (cut: too long for the model)" if text["cut"] else ""
+        sides = [text["with"], text["without"]]
+        rows = [
+            [escape(f"{name} = {word}"), *(figure(side["probabilities"][name]) for side in sides)]
+            for name, word in trial["labels"].items()
+        ]
+        rows.append(["label", *(escape(side["label"]) for side in sides)])
+        blocks.append(
+            f"with      {escape(text['with']['reads'])}{cut}\n"
+            f"without   {escape(text['without']['reads'])}\n"
+            + table(("class", "with prompt", "without"), rows)
+        )
+    return "\n\n".join(blocks)

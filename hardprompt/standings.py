@@ -1,0 +1,142 @@
+"""The table of a comparison as plain JSON and CSV. `docs/compare.md` describes the fields."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hardprompt.metrics import interval, paired_gain
+from hardprompt.types import IntArray
+
+if TYPE_CHECKING:
+    from hardprompt.session import Session
+
+SCHEMA = "hardprompt.compare/1"
+MEANS = ("trained", "stored", "bytes", "rows", "seconds", "cpu_seconds", "dev", "test")
+COLUMNS = (
+    "method", "skipped", "readable", "trained", "stored", "bytes", "rows", "seconds",
+    "cpu_seconds", "dev", "test", "test_low", "test_high", "gain", "gain_low", "gain_high", "text",
+)  # fmt: skip
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet would run
+
+Records = Mapping[str, Sequence[dict[str, Any]]]  # method -> its record of each seed
+
+
+def assemble(
+    session: Session, seeds: Sequence[int], records: Records, folder: Path
+) -> dict[str, Any]:
+    """All figures of a comparison; means over the seeds, on the same test rows."""
+    fitted = {name: found for name, found in records.items() if not _skipped(found)}
+    best = _best_discrete(fitted)
+    rival = None if best is None else _predicted(fitted[best])
+    info, task = session.model.info, session.task
+    return {
+        "schema": SCHEMA,
+        "run": str(folder),
+        "task": {
+            "name": task.name,
+            "version": task.version,
+            "labels": {label.name: label.word for label in task.labels},
+            "rows": {split: len(getattr(task, split)) for split in ("search", "dev", "test")},
+        },
+        "model": {
+            "name": info.name,
+            "parameters": info.parameters,
+            "fingerprint": info.fingerprint,
+        },
+        "template": session.template.source,
+        "slots": list(session.space.slots),
+        "metric": session.metric.name,
+        "seeds": list(seeds),
+        "budget": {"prompts": session.budget, "rows": session.budget * len(task.search)},
+        "gradient_price": session.space.gradient_price,
+        "best_discrete": best,
+        "methods": [
+            _skip(name, found)
+            if name not in fitted
+            else _row(session, name, found, None if name == best else rival)
+            for name, found in records.items()
+        ],
+    }
+
+
+def as_csv(results: dict[str, Any]) -> str:
+    """One line a method. A field that a spreadsheet would run as a formula gets a `'` in front."""
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    for row in results["methods"]:
+        low_high = {
+            f"{name}_{end}": bounds[i]
+            for name, bounds in (("test", row["test_interval"]), ("gain", row["gain_interval"]))
+            if bounds is not None
+            for i, end in enumerate(("low", "high"))
+        }
+        flat = row | low_high
+        writer.writerow([_cell(flat.get(column)) for column in COLUMNS])
+    return file.getvalue()
+
+
+def _skipped(found: Sequence[dict[str, Any]]) -> str | None:
+    return next((record["skipped"] for record in found if record["skipped"]), None)
+
+
+def _best_discrete(fitted: Records) -> str | None:
+    """The method of words in the slot that does best on dev; the first of equals."""
+    known = [name for name, found in fitted.items() if found[0]["discrete"]]
+    return max(known, key=lambda name: _mean(fitted[name], "dev"), default=None)
+
+
+def _mean(found: Sequence[dict[str, Any]], field: str) -> float:
+    return float(np.mean([record[field] for record in found]))
+
+
+def _predicted(found: Sequence[dict[str, Any]]) -> IntArray:
+    """`(n,)` of one seed, `(seeds, n)` of several."""
+    called = np.array([record["test_predicted"] for record in found], dtype=np.int64)
+    return called[0] if len(called) == 1 else called
+
+
+def _row(
+    session: Session, name: str, found: Sequence[dict[str, Any]], rival: IntArray | None
+) -> dict[str, Any]:
+    gold, n_classes = session.gold("test"), len(session.task.labels)
+    called = _predicted(found)
+    gain: list[float] | None = None
+    if rival is not None:
+        gain = [round(v, 6) for v in paired_gain(session.metric, gold, called, rival, n_classes)]
+    shown = max(found, key=lambda record: record["dev"])
+    return {
+        "method": name,
+        "skipped": None,
+        "readable": shown["text"] is not None,
+        **{field: round(_mean(found, field), 6) for field in MEANS},
+        "test_interval": [
+            round(bound, 6) for bound in interval(session.metric, gold, called, n_classes)
+        ],
+        "gain": None if gain is None else gain[0],
+        "gain_interval": None if gain is None else gain[1:],
+        "text": shown["text"],
+        "runs": [
+            {key: record[key] for key in ("seed", "dev", "test", "text", "details")}
+            for record in found
+        ],
+    }
+
+
+def _skip(name: str, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    empty: dict[str, Any] = dict.fromkeys(
+        ("readable", *MEANS, "test_interval", "gain", "gain_interval", "text")
+    )
+    return {"method": name, "skipped": _skipped(found), **empty, "runs": []}
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return f"'{value}"
+    return value

@@ -1,0 +1,102 @@
+"""A task as its files tell it, before its rows are judged and sampled."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from hardprompt.errors import HardpromptError
+from hardprompt.tasks.rows import Part, examples, label_name, same_text, stratified
+from hardprompt.tasks.schema import DEFAULT_TEMPLATES, Label, Task, generic_prompts
+from hardprompt.tasks.words import equal_words
+
+SPLITS = ("train", "dev", "test")
+# A file that is split in three needs as many texts of every label.
+FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A task without rows, and the rows as they were read: what `check` looks at."""
+
+    task: Task
+    parts: Mapping[str, Part]  # of each of SPLITS
+    whole: Part | None = None  # the one file that the parts were split from, if they were
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(label.name for label in self.task.labels)
+
+
+def plain_task(name: str, labels: tuple[Label, ...], source: str, notes: tuple[str, ...]) -> Task:
+    """A task of which nothing is known but its labels, still without rows."""
+    return Task(
+        name=name,
+        labels=labels,
+        templates=DEFAULT_TEMPLATES,
+        default_template=next(iter(DEFAULT_TEMPLATES)),
+        manual=generic_prompts(label.word for label in labels),
+        search=(),
+        dev=(),
+        test=(),
+        source=source,
+        notes=notes,
+    )
+
+
+def rare_labels(draft: Draft) -> dict[str, list[int]]:
+    """Labels with too few different texts to stand in all three splits -> their lines."""
+    if draft.whole is None:
+        return {}
+    texts: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in draft.whole.rows:
+        texts[label_name(row.label) or ""].setdefault(same_text(row.text), row.line)
+    return {name: list(texts[name].values()) for name in draft.names if len(texts[name]) < FEWEST}
+
+
+def build(draft: Draft, search_rows: int | None, dev_rows: int | None, seed: int) -> Task:
+    """The task with its rows judged; raises with one line at the first that cannot be used."""
+    task = draft.task
+    equal = equal_words(task.labels)
+    if equal is not None:
+        first, second = equal
+        raise HardpromptError(
+            f"the labels '{first.name}' and '{second.name}' have the same word '{first.word}' "
+            f"({task.source}); give each its own"
+        )
+    rows = {split: examples(draft.parts[split], draft.names) for split in SPLITS}
+    task = replace(task, search=rows["train"], dev=rows["dev"], test=rows["test"])
+    _check_labels(draft, task)
+    return replace(
+        task,
+        search=stratified(task.search, search_rows, seed),
+        dev=stratified(task.dev, dev_rows, seed),
+        notes=(*task.notes, *_shared_texts(task)),
+    )
+
+
+def _check_labels(draft: Draft, task: Task) -> None:
+    rare = rare_labels(draft)
+    if rare and draft.whole is not None:
+        name, lines = next(iter(rare.items()))
+        others = f" (and {len(rare) - 1} labels more)" if len(rare) > 1 else ""
+        where = f"line {', '.join(map(str, lines))}" if lines else "no line"
+        raise HardpromptError(
+            f"{draft.whole.path} has {len(lines)} text{'s' * (len(lines) != 1)} labelled '{name}' "
+            f"({where}){others}; to be split in three it needs {FEWEST} or more of every label"
+        )
+    counts = task.counts(task.search)
+    empty = [label.name for label, n in zip(task.labels, counts, strict=True) if not n]
+    if empty:
+        raise HardpromptError(f"no row of train is labelled {', '.join(empty)} ({task.source})")
+
+
+def _shared_texts(task: Task) -> list[str]:
+    seen = {same_text(example.text) for example in task.search}
+    notes = []
+    for split, part in (("dev", task.dev), ("test", task.test)):
+        shared = sum(same_text(example.text) in seen for example in part)
+        if shared:
+            notes.append(f"{shared} texts of {split} are also in train")
+    return notes

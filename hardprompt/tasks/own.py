@@ -1,0 +1,94 @@
+"""A task from labelled files of one's own: `--data` and the options that belong to it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from hardprompt.config import TaskChoice
+from hardprompt.errors import HardpromptError, unknown
+from hardprompt.tasks.draft import Draft, plain_task
+from hardprompt.tasks.rows import Part, Row, found_names, label_name, listed, read_part, same_text
+from hardprompt.tasks.schema import Label
+from hardprompt.tasks.words import label_words, parse_labels
+
+
+def draft_from_data(choice: TaskChoice) -> Draft:
+    """The file that `choice.data` names, split in three, or with the dev and test files given."""
+    assert choice.data is not None
+    whole = _part(choice, choice.data)
+    labels, about = _labels(choice, whole)
+    if choice.dev is not None and choice.test is not None:
+        dev, test = _part(choice, choice.dev), _part(choice, choice.test)
+        parts = {"train": whole, "dev": dev, "test": test}
+        return Draft(plain_task(choice.name, labels, choice.data, tuple(about)), parts)
+    parts = split(whole, choice.seed)
+    counts = ", ".join(f"{name} {len(part.rows)}" for name, part in parts.items())
+    about.append(f"{len(whole.rows)} rows split with seed {choice.seed}: {counts}")
+    return Draft(plain_task(choice.name, labels, choice.data, tuple(about)), parts, whole)
+
+
+def _part(choice: TaskChoice, path: str) -> Part:
+    return read_part(Path(path), choice.text_field, choice.label_field)
+
+
+def _labels(choice: TaskChoice, part: Part) -> tuple[tuple[Label, ...], list[str]]:
+    """The labels in their order with their words, and what a user should know about them."""
+    found = found_names(part)
+    if len(found) < 2:
+        raise HardpromptError(
+            f"{part.path}: two or more labels are needed; '{part.label_field}' holds "
+            f"{', '.join(found) or 'none'}"
+        )
+    if choice.labels is None:
+        labels = label_words(found)
+        words = listed(label.word for label in labels)
+        about = f"the label words are made of the labels' own names ({words}), sorted by name"
+        notes = [f"{about}; --labels name=word,... gives others"]
+        if not all(any(char.isalpha() for char in label.word) for label in labels):
+            notes.append("label words without a letter say little to a model")
+        return labels, notes
+    given = parse_labels(choice.labels)
+    for name in given:
+        if name not in found:
+            raise unknown(f"label in {part.path}", name, found)
+    words_given = {name: word for name, word in given.items() if word is not None}
+    return label_words(tuple(given), words_given), []
+
+
+def split(whole: Part, seed: int) -> dict[str, Part]:
+    """Half train, a quarter dev, a quarter test, of every label; the same for the same seed.
+
+    Rows of the same text stay together, under the label of the first of them: a text that was
+    searched on must not be one that is tested on.
+    """
+    rng = np.random.default_rng(seed)
+    place: dict[int, str] = {}
+    for groups in _groups(whole.rows):
+        n_train = max(1, len(groups) // 2)
+        n_dev = (len(groups) - n_train) // 2
+        for at, number in enumerate(rng.permutation(len(groups))):
+            name = "train" if at < n_train else "dev" if at < n_train + n_dev else "test"
+            place |= dict.fromkeys(groups[number], name)
+    return {
+        name: Part(
+            whole.path,
+            tuple(row for i, row in enumerate(whole.rows) if place[i] == name),
+            whole.text_field,
+            whole.label_field,
+        )
+        for name in ("train", "dev", "test")
+    }
+
+
+def _groups(rows: tuple[Row, ...]) -> list[list[list[int]]]:
+    """For each label, sorted by name, the numbers of its rows, those of one text together."""
+    by_text: dict[str, list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        by_text[same_text(row.text)].append(number)
+    by_label: dict[str, list[list[int]]] = defaultdict(list)
+    for group in by_text.values():
+        by_label[label_name(rows[group[0]].label) or ""].append(group)
+    return [by_label[name] for name in sorted(by_label)]

@@ -1,0 +1,109 @@
+"""A task from its TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from hardprompt.errors import HardpromptError, unknown
+from hardprompt.tasks.draft import SPLITS, Draft
+from hardprompt.tasks.rows import Part, read_part
+from hardprompt.tasks.schema import (
+    DEFAULT_TEMPLATES,
+    Label,
+    Task,
+    check_tables,
+    check_templates,
+    check_texts,
+    generic_prompts,
+)
+from hardprompt.tasks.words import label_words
+
+
+def draft_from_file(path: Path) -> Draft:
+    """Reads a task file and the data beside it; raises with one line that names the key."""
+    tables = _tables(path)
+    file = str(path)
+    about = tables.get("task", {})
+    labels = _labels(about.get("labels"), tables.get("label_words", {}), file)
+    templates = tables.get("templates", DEFAULT_TEMPLATES)
+    check_texts(templates, templates, f"{file} [templates]")
+    check_templates(templates, file)
+    task = Task(
+        name=about["name"],
+        labels=labels,
+        templates=templates,
+        default_template=_default(about.get("default_template"), templates, file),
+        manual=_manual(tables.get("manual"), templates, labels, file),
+        search=(),
+        dev=(),
+        test=(),
+        version=str(about.get("version", "")),
+        licence=str(about.get("licence", "")),
+        description=str(about.get("description", "")),
+        source=file,
+    )
+    return Draft(task, _parts(path, tables.get("data", {})))
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise HardpromptError(f"{path} is no TOML: {error}") from None
+    check_tables(tables, str(path))
+    check_texts(tables.get("task", {}), ["name"], f"{path} [task]")
+    return tables
+
+
+def _labels(names: object, words: dict[str, Any], file: str) -> tuple[Label, ...]:
+    if (
+        not isinstance(names, list)
+        or len(names) < 2
+        or not all(isinstance(name, str) for name in names)
+        or len(set(names)) < len(names)
+    ):
+        raise HardpromptError(f"{file} [task]: 'labels' must list two or more names in quotes")
+    check_texts(words, words, f"{file} [label_words]")
+    for name in words:
+        if name not in names:
+            raise HardpromptError(f"{file} [label_words]: {unknown('label', name, names)}")
+    return label_words(names, words)
+
+
+def _default(name: object, templates: dict[str, str], file: str) -> str:
+    if name is None:
+        return next(iter(templates))
+    if name not in templates:
+        raise HardpromptError(f"{file}: {unknown('template', str(name), templates)}")
+    return str(name)
+
+
+def _manual(
+    table: object, templates: dict[str, str], labels: tuple[Label, ...], file: str
+) -> dict[str, tuple[str, ...]]:
+    if table is None:
+        return generic_prompts(label.word for label in labels)
+    assert isinstance(table, dict)
+    for name, prompts in table.items():
+        if name not in templates:
+            raise HardpromptError(f"{file} [manual]: {unknown('template', name, templates)}")
+        if not isinstance(prompts, list) or not all(isinstance(p, str) for p in prompts):
+            raise HardpromptError(f"{file} [manual]: '{name}' must be a list of texts in quotes")
+    return {name: tuple(prompts) for name, prompts in table.items()}
+
+
+def _parts(path: Path, table: dict[str, Any]) -> dict[str, Part]:
+    check_texts(table, SPLITS, f"{path} [data]")
+    found = {}
+    for split in SPLITS:
+        file = (path.parent / table[split]).resolve()
+        # A task file from elsewhere must not make us read the rest of the disk.
+        if not file.is_relative_to(path.parent.resolve()):
+            raise HardpromptError(
+                f"{path} [data]: '{split}' must lie in the folder of the task file, "
+                f"got {table[split]!r}"
+            )
+        found[split] = read_part(file)
+    return found

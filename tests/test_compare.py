@@ -1,0 +1,200 @@
+"""`hardprompt compare` as a user meets it: the table, its files, resuming."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hardprompt.baselines.table import METHODS
+from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.metrics import interval, metric_named, paired_gain
+from hardprompt.standings import as_csv
+from tests.test_cli import BAD, ROOT, call
+
+QUICK = ("none", "manual", "search", "tf-idf")
+
+
+@pytest.fixture
+def options(tiny_folder, task_folder, tmp_path):
+    """A comparison of seconds: a tiny random model, 20 prompts of budget."""
+    return [
+        "--task", task_folder, "--model", tiny_folder, "--len", "2", "--budget", "20",
+        "--vocab-top", "200", "--output-dir", tmp_path / "runs",
+    ]  # fmt: skip
+
+
+def only_run(options):
+    (folder,) = Path(options[-1]).glob("compare__*")
+    return folder
+
+
+def test_all_methods_make_one_table(options, tiny_folder):
+    result = call("compare", *options, "--json", "-v")
+    results = json.loads(result.stdout)
+    rows = {row["method"]: row for row in results["methods"]}
+    assert tuple(rows) == tuple(METHODS)
+    assert results["schema"] == "hardprompt.compare/1"
+    assert results["budget"] == {"prompts": 20, "rows": 20 * 24}
+    assert "20 prompts x 24 rows = 480 rows a method" in result.stderr
+    best = results["best_discrete"]
+    discrete = ["none", "manual", "search", "relax"]
+    assert rows[best]["dev"] == max(rows[name]["dev"] for name in discrete)
+    for name, row in rows.items():
+        assert row["skipped"] is None
+        assert 0 <= row["rows"] <= 480
+        low, high = row["test_interval"]
+        assert low <= row["test"] <= high
+        assert (row["gain"] is None) == (name == best)
+        assert row["readable"] == (name in (*discrete, "shots"))
+    assert rows["prompt-tuning"]["trained"] == rows["prompt-tuning"]["stored"] == 2 * 64
+    assert rows["none"]["bytes"] == 0
+    assert rows["search"]["bytes"] == len(rows["search"]["text"].encode())
+    folder = only_run(options)
+    assert json.loads((folder / "table.json").read_text(encoding="utf8")) == results
+    with (folder / "table.csv").open(encoding="utf8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["method"] for line in lines] == list(METHODS)
+    assert float(lines[3]["test"]) == rows["search"]["test"]
+
+
+def test_the_report_shows_every_method_and_what_the_columns_mean(options):
+    text = call("compare", *options, "--methods", ",".join([*QUICK, "relax"])).stdout
+    table = text.split("\n\n")[0].split("\n")
+    assert len(table) == 2 + len(QUICK) + 1
+    for part in ("over best discrete", "20 prompts x 24 rows", "* the best discrete prompt on dev",
+                 "too few rows for a test figure", "what it reads"):  # fmt: skip
+        assert part in text
+
+
+def test_a_finished_method_is_not_fitted_again(options):
+    args = ["compare", *options, "--methods", "none,manual,tf-idf", "--json"]
+    whole = json.loads(call(*args).stdout)
+    folder = only_run(options)
+    kept, lost = folder / "none__seed0.json", folder / "manual__seed0.json"
+    before = kept.stat().st_mtime_ns
+    lost.unlink()
+    (folder / "table.json").unlink()
+    again = json.loads(call("compare", "--resume", "--output-dir", options[-1], "--json").stdout)
+    assert kept.stat().st_mtime_ns == before
+    assert lost.exists()
+    for first, second in zip(whole["methods"], again["methods"], strict=True):
+        for key in ("seconds", "cpu_seconds"):
+            assert first.pop(key) == second.pop(key) or first["method"] == "manual"
+    assert whole == again
+
+
+def test_a_search_that_was_killed_goes_on_where_it_stopped(options):
+    args = ["compare", *options, "--methods", "search", "--json"]
+    whole = json.loads(call(*args).stdout)
+    folder = only_run(options)
+    ledger = folder / "search__seed0" / "search.db"
+    before = ledger.read_bytes()
+    (folder / "search__seed0.json").unlink()
+    again = json.loads(call("compare", "--resume", folder, "--json").stdout)
+    assert again["methods"][0]["text"] == whole["methods"][0]["text"]
+    assert ledger.read_bytes() == before  # every piece was told from the ledger
+
+
+def test_another_task_is_not_mixed_with_what_is_recorded(options, task_folder):
+    call("compare", *options, "--methods", "none,manual")
+    folder = only_run(options)
+    rows = (task_folder / "test.jsonl").read_text(encoding="utf8").replace("lovely", "horrid")
+    (task_folder / "test.jsonl").write_text(rows, encoding="utf8")
+    with pytest.raises(HardpromptError, match=r"cannot be resumed, because these differ: task"):
+        call("compare", "--resume", folder)
+
+
+def test_seeds_are_averaged_on_the_same_test_rows(options):
+    args = ["compare", *options, "--methods", "none,shots,search", "--seeds", "0,3", "--json"]
+    results = json.loads(call(*args).stdout)
+    for row in results["methods"]:
+        assert [run["seed"] for run in row["runs"]] == [0, 3]
+        mean = np.mean([run["test"] for run in row["runs"]])
+        assert row["test"] == pytest.approx(mean, abs=1e-6)  # rounded to six digits
+    assert "Means over seeds 0, 3" in call("compare", "--resume", only_run(options)).stdout
+
+
+def test_methods_that_do_not_fit_are_named_and_the_others_shown(options):
+    args = [value for value in options if value not in ("--len", "2")]
+    template = "{prompt:1} so {text} {prompt:1} {label}"
+    text = call("compare", *args, "--template", template, "--methods", "none,manual").stdout
+    assert "manual: not used, the task has no manual prompts for this template" in text
+
+
+def test_ctrl_c_says_how_to_go_on(options):
+    args = [*options, "--budget", "100000", "--methods", "none,search"]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "hardprompt", "compare", *map(str, args)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    root = Path(options[-1])
+    while not list(root.glob("*/search__seed0/search.db")):
+        assert child.poll() is None
+        time.sleep(0.1)
+    os.kill(child.pid, signal.SIGINT)
+    stdout, stderr = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert f"Go on with: hardprompt compare --resume {only_run(options)}" in stdout
+    assert stdout.startswith("method")
+    assert "Traceback" not in stderr
+
+
+SHARED = ("--task", "--model", "--metric", "--len", "--budget", "--dtype", "--template", "--vocab")
+MISUSE = [
+    *((args, kind, message) for args, kind, message in BAD
+      if args[0] in SHARED and "--min-len" not in args),
+    (["--methods", "serch"], UsageError, "Did you mean 'search'"),
+    (["--methods", ""], UsageError, "--methods is empty"),
+    (["--seeds", "1,1"], UsageError, "--seeds are different numbers"),
+    (["--seeds", ""], UsageError, "--seeds are different numbers"),
+    (["--resume", "nothing"], UsageError, "no run 'nothing' of hardprompt compare"),
+    (["--resume"], UsageError, "start one with: hardprompt compare"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("args", "kind", "message"), MISUSE, ids=lambda value: str(value))
+def test_misuse_is_one_line_and_leaves_nothing(tmp_path, args, kind, message):
+    base = [] if "--len" in args else ["--len", "2"]
+    with pytest.raises(kind) as caught:
+        call("compare", *base, *args, "--output-dir", tmp_path / "runs")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_seeds_must_be_numbers(tmp_path):
+    result = call("compare", "--seeds", "0,x", "--output-dir", tmp_path)
+    assert result.exit_code == 2
+    assert "numbers with commas between them" in result.stderr
+
+
+def test_csv_fields_are_no_formulas():
+    row = dict.fromkeys(("skipped", "test_interval", "gain_interval"))
+    text = as_csv({"methods": [row | {"method": "search", "text": "=1+1 so"}]})
+    assert text.split("\r\n")[1].endswith("'=1+1 so")
+
+
+def test_intervals_of_means_over_runs():
+    rng = np.random.default_rng(0)
+    gold = rng.integers(2, size=200)
+    runs = np.where(rng.random((3, 200)) < 0.8, gold, 1 - gold)
+    for name in ("accuracy", "macro-f1", "mcc"):
+        metric = metric_named(name)
+        mean = np.mean([metric.score(gold, run, 2) for run in runs])
+        low, high = interval(metric, gold, runs, 2)
+        assert low < mean < high
+        # Three equal runs are one run.
+        same = np.stack([runs[0]] * 3)
+        one = paired_gain(metric, gold, runs[0], runs[1], 2)
+        # The mean of three equal numbers may differ from them in the last bit.
+        assert paired_gain(metric, gold, same, runs[1], 2) == pytest.approx(one, abs=1e-12)
+        assert paired_gain(metric, gold, runs, runs[0], 2)[0] == pytest.approx(
+            mean - metric.score(gold, runs[0], 2)
+        )

@@ -1,0 +1,248 @@
+"""`try`, `predict` and `export`: a found prompt at work."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hardprompt import HardPrompt
+from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.predict import CHUNK, predict_rows
+from hardprompt.prompt import find_prompt
+from hardprompt.streams import TextRow, read_texts
+from tests.conftest import call
+
+TEXTS = ["lovely warm day", "cold wet night", 'all "we" had,\u2028lost', "many words " * 150]
+# Scripts print six digits, and batches add in another order.
+CLOSE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def expected(found_run):
+    """Label and probabilities of TEXTS."""
+    prompt = HardPrompt.from_run(found_run)
+    names = [label.name for label in prompt.labels]
+    shares = np.exp(prompt.log_probs(TEXTS))
+    return [(names[int(row.argmax())], dict(zip(names, row, strict=True))) for row in shares]
+
+
+def agree(found, expected):
+    for row, (label, shares) in zip(found, expected, strict=True):
+        assert row["label"] == label
+        assert row["probabilities"] == pytest.approx(shares, abs=CLOSE)
+
+
+def test_try_shows_both_sides_and_what_is_read(found_run, expected):
+    prompt = HardPrompt.from_run(found_run)
+    result = call("try", found_run, *TEXTS[:2], "--json")
+    found = json.loads(result.stdout)
+    agree([text["with"] for text in found["texts"]], expected[:2])
+    for text, source in zip(found["texts"], TEXTS, strict=False):
+        assert prompt.filled(source) in text["with"]["reads"]
+        assert prompt.text not in text["without"]["reads"]
+        assert text["with"]["probabilities"] != text["without"]["probabilities"]
+    shown = call("try", "latest", TEXTS[0], TEXTS[3], "--output-dir", found_run.parent).stdout
+    assert "with prompt" in shown
+    assert shown.count("(cut: too long for the model)") == 1
+
+
+@pytest.mark.parametrize("ending", ["txt", "csv", "tsv", "jsonl"])
+def test_predict_keeps_rows_and_fields(found_run, expected, tmp_path, ending):
+    source, target = tmp_path / f"in.{ending}", tmp_path / "out.jsonl"
+    rows = [{"id": f"{i}", "review": text, "label": "mine"} for i, text in enumerate(TEXTS)]
+    rows.insert(1, {"id": "empty", "review": " ", "label": ""})
+    with source.open("w", encoding="utf8", newline="") as file:
+        if ending == "txt":
+            file.write("".join(f"{row['review']}\n" for row in rows))
+        elif ending == "jsonl":
+            file.write("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+        else:
+            table = csv.DictWriter(file, rows[0], delimiter="\t" if ending == "tsv" else ",")
+            table.writeheader()
+            table.writerows(rows)
+    field = [] if ending == "txt" else ["--text-field", "review"]
+    result = call("predict", found_run, "--input", source, "--output", target, *field)
+    found = [json.loads(line) for line in target.read_text(encoding="utf8").split("\n") if line]
+    empty = found.pop(1)
+    assert empty["label"] is None
+    assert empty["probabilities"] is None
+    agree(found, expected)
+    if ending == "txt":
+        assert [row["text"] for row in found] == TEXTS
+    else:
+        kept = [(row["id"], row["review"], row["input_label"]) for row in found]
+        assert kept == [(f"{i}", text, "mine") for i, text in enumerate(TEXTS)]
+    assert "without a label: 1" in result.stderr
+    assert "cut at their end: 1" in result.stderr
+
+
+def test_tables_hold_no_formulas(found_run, expected, tmp_path):
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    dangers = ["=1+1", "+1", "-1", "@x", "\tx", "\rx"]
+    rows = [{"text": TEXTS[0], "note": note, "n": -3, "none": None} for note in dangers]
+    source.write_text("\n".join(map(json.dumps, rows)), encoding="utf8")
+    call("predict", found_run, "--input", source, "--output", target)
+    with target.open(encoding="utf8", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [row["note"] for row in found] == [f"'{note}" for note in dangers]
+    assert {row["n"] for row in found} == {"'-3"}
+    label, shares = expected[0]
+    for row in found:
+        assert row["label"] == label
+        assert {name: float(row[f"p_{name}"]) for name in shares} == pytest.approx(
+            shares, abs=CLOSE
+        )
+
+
+def test_standard_input_and_output(found_run, expected):
+    text = "".join(f"{text}\n" for text in TEXTS)
+    result = call("predict", found_run, "--input", "-", input=text.encode())
+    agree([json.loads(line) for line in result.stdout.split("\n") if line], expected)
+
+
+def test_rows_are_written_before_the_next_ones_are_read(found_run, tiny_folder):
+    """A file of any length fits in memory: never more than one chunk is held."""
+    classifier = HardPrompt.from_run(found_run).on()
+    read, written = [], []
+
+    def rows():
+        for number in range(2 * CHUNK + 3):
+            read.append(number)
+            yield TextRow("", {"n": number})
+
+    def write(found):
+        assert len(read) - len(written) <= CHUNK
+        written.append(found.fields["n"])
+
+    done = []
+    tally = predict_rows(classifier, rows(), write, done.append)
+    assert written == list(range(2 * CHUNK + 3))
+    assert done == [CHUNK, CHUNK, 3]
+    assert tally.rows == tally.empty == 2 * CHUNK + 3
+
+
+BAD = [
+    ("a.csv", "text,x\none\n", HardpromptError, "line 2 has 1 fields, but the first line names 2"),
+    ("a.csv", "txt\none\n", UsageError, "Did you mean 'txt'? Choose one with --text-field"),
+    ("a.csv", "", HardpromptError, "is empty"),
+    ("a.csv", "text,text\na,b\n", HardpromptError, "names a field twice"),
+    ("a.csv", 'text\n"open\n', HardpromptError, "line 2 is broken (unexpected end of data)"),
+    ("a.jsonl", '{"text": "a"}\n{"text"\n', HardpromptError, "line 2 is no JSON"),
+    ("a.jsonl", "[1]\n", HardpromptError, "line 1 is no JSON object"),
+    ("a.jsonl", '{"text": 7}\n', HardpromptError, "line 1: 'text' must be a text, got 7"),
+    ("a.txt", b"fine\n\xff\n", HardpromptError, "is not UTF-8 text"),
+    ("a.xlsx", "x", UsageError, "must end in one of .txt, .csv, .tsv, .jsonl"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "kind", "message"), BAD, ids=[b[3] for b in BAD])
+def test_bad_input_is_one_line_and_writes_nothing(
+    found_run, tmp_path, name, content, kind, message
+):
+    source = tmp_path / name
+    source.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(kind) as caught:
+        call("predict", found_run, "--input", source, "--output", tmp_path / "out.jsonl")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_misuse_of_files_and_runs_is_said(found_run, tmp_path):
+    source = tmp_path / "a.txt"
+    source.write_text("one\n")
+    rows = tmp_path / "a.jsonl"
+    rows.write_text('{"text": "one"}\n')
+    for args, message in (
+        (["predict", found_run, "--input", tmp_path / "none.txt"], "no input file"),
+        (["predict", found_run, "--input", rows, "--output", rows], "is the file of --input"),
+        (["predict", found_run, "--input", source, "--output", "a.xls"], "must end in one of"),
+        (["predict", "none", "--input", source], "no run 'none'"),
+        (["try", "none", "text"], "and 'latest' is the latest"),
+        (["try", found_run, " "], "text 1 is empty"),
+        (["export", found_run, "--number", 99], "there is no prompt 99"),
+        (["export", found_run / "prompt.json", "--number", 2], "holds one prompt"),
+        (["try", found_run, "x", "--model", "mimi"], "Did you mean 'mini'"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            call(*args)
+        assert message in str(caught.value)
+    assert source.read_text() == "one\n"
+    with pytest.raises(HardpromptError, match="cannot write"):
+        call("export", found_run, "--output", tmp_path / "no" / "folder.txt")
+
+
+def test_another_model_is_noted(found_run, tiny_folder, tmp_path):
+    content = json.loads((found_run / "prompt.json").read_text())
+    content["model"]["weights"] = "0" * 64
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(content))
+    result = call("try", path, "what fun", "--model", tiny_folder)
+    assert "its scores do not hold here" in result.stderr
+
+
+def test_exported_text_and_json_hold_the_prompt(found_run, tmp_path):
+    prompt = HardPrompt.from_run(found_run)
+    assert call("export", found_run).stdout == f"{prompt.text} {{text}}\n"
+    path = tmp_path / "p.json"
+    call("export", found_run, "--to", "json", "--output", path)
+    assert HardPrompt.load(path) == prompt
+
+
+@pytest.mark.parametrize("to", ["python", "transformers"])
+def test_exported_scripts_run_as_they_are_and_say_the_same(found_run, expected, tmp_path, to):
+    script = tmp_path / "classify.py"
+    call("export", found_run, "--to", to, "--output", script)
+    root = str(Path(__file__).parents[1])
+    code = script.read_text(encoding="utf8")
+    if to == "transformers":
+        assert "import hardprompt" not in code
+        assert "from hardprompt" not in code
+    result = subprocess.run(
+        [sys.executable, script], input="\n\n".join(TEXTS), capture_output=True, encoding="utf8",
+        timeout=240, cwd=tmp_path, env={"PYTHONPATH": root, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    agree([json.loads(line) for line in result.stdout.splitlines()], expected)
+
+
+def test_the_script_without_hardprompt_knows_suffixes_and_words_of_several_tokens(
+    found_run, tiny_folder, tmp_path, monkeypatch, capsys
+):
+    import io
+    import runpy
+
+    content = json.loads((found_run / "prompt.json").read_text())
+    words = [{"name": "a", "word": "quite wonderful"}, {"name": "b", "word": "quite bad"}]
+    content |= {"template": "{text} - {prompt} {label}", "labels": words}
+    path, script = tmp_path / "p.json", tmp_path / "classify.py"
+    path.write_text(json.dumps(content))
+    call("export", path, "--to", "transformers", "--output", script)
+    monkeypatch.setattr(sys, "argv", [str(script), "--model", str(tiny_folder)])
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(TEXTS)))
+    runpy.run_path(str(script), run_name="__main__")
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    shares = np.exp(find_prompt(str(path), tmp_path).log_probs(TEXTS))
+    agree(found, [("ab"[int(row.argmax())], dict(zip("ab", row, strict=True))) for row in shares])
+
+
+def test_mini_is_found_inside_the_installed_package(tmp_path, monkeypatch):
+    import runpy
+
+    from hardprompt.models import mini
+
+    script = Path(__file__).parents[1] / "hardprompt" / "exports" / "with_transformers.py"
+    assert runpy.run_path(str(script))["embedded_folder"]() == str(mini.FOLDER)
+
+
+def test_lines_end_with_line_feeds_only(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("one\u2028two\r\n\nthree".encode())
+    with path.open(encoding="utf8", newline="\n") as file:
+        assert [row.text for row in read_texts(file, "txt", "text", "a")] == [
+            "one\u2028two", "", "three",
+        ]  # fmt: skip
