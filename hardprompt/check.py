@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hardprompt.errors import HardpromptError
+from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.fit import Fit
 from hardprompt.models.base import PromptModel
 from hardprompt.session import choose_template
@@ -88,15 +88,15 @@ def check_task(
     words: dict[str, tuple[int, ...]] = dict.fromkeys(draft.task.words, ())
     findings = data_findings(draft)
     if texts:
-        fit = Fit(model, chosen, vocabulary, length)
+        sample = min((text for _, text in texts), key=len)
+        fit = Fit(model, chosen, vocabulary, length, sample)
         words, melted = _words(fit, draft.task.words, texts[0][1])
         findings += [*melted, *_word_findings(model, words)]
         findings += _slots(fit, chosen.source, texts, breaks=True)
         findings += _long_rows(fit, model, words, texts)
         for other, source in draft.task.templates.items():
             if other != name:
-                fit = Fit(model, Template.parse(source), vocabulary, length)
-                findings += _slots(fit, source, texts, breaks=False)
+                findings += _other(source, model, vocabulary, length, texts)
     return Check(draft, model, chosen, words, tuple(findings))
 
 
@@ -151,6 +151,23 @@ def _word_findings(model: PromptModel, words: Words) -> Iterator[Finding]:
             "label words that begin with the same token, so that only what follows it tells them "
             f"apart: {listed(groups)}",
         )
+
+
+def _other(
+    source: str,
+    model: PromptModel,
+    vocabulary: Vocabulary,
+    length: int,
+    texts: Sequence[tuple[Place, str]],
+) -> Iterator[Finding]:
+    """What is wrong with a template that is not the one in use."""
+    sample = min((text for _, text in texts), key=len)
+    try:
+        fit = Fit(model, Template.parse(source), vocabulary, length, sample)
+    except UsageError as error:
+        yield Finding("template", str(error))
+        return
+    yield from _slots(fit, source, texts, breaks=False)
 
 
 def _slots(

@@ -82,11 +82,13 @@ class Classifier:
         return found
 
     def reads(self, text: str, *, with_prompt: bool = True) -> str:
-        """Exactly what the model reads before the label word, its own beginning included."""
+        """Exactly what the model reads, its own beginning included: all before the label word,
+        or the whole row with a mask in the label's place."""
         prompts = self.prompt.texts if with_prompt else ("",) * len(self.prompt.slots)
-        template = self.prompt.parsed
-        start = self.model.codec.decode(self.model.codec.prefix)
-        return start + template.render(prompts, text) + template.before_label
+        codec, written = self.model.codec, self._renderer.write(prompts, text)
+        if codec.mask is None:
+            return codec.decode(codec.prefix) + written + self.prompt.parsed.before_label
+        return codec.decode(codec.prefix) + written + codec.decode(codec.suffix)
 
     def _scored(self, prompts: Sequence[str], texts: Sequence[str]) -> FloatArray:
         return score_texts(self.model, self._renderer, prompts, texts, self._labels)

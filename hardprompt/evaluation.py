@@ -71,7 +71,8 @@ class Evaluator:
 
     def fluency(self, prompts: Sequence[str]) -> float | None:
         """Mean log-probability of a prompt's tokens under the model; None without a token."""
-        text = self.session.template.show(prompts).replace("{text}", "").strip()
+        shown = self.session.template.show(prompts)
+        text = shown.replace("{text}", "").replace("{label}", "").strip()
         if not text:
             return None
         key = hashlib.sha256(text.encode()).hexdigest()

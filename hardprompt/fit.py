@@ -9,26 +9,43 @@ import numpy as np
 from hardprompt.errors import HardpromptError
 from hardprompt.models.base import PromptModel
 from hardprompt.scoring.compile import Renderer, compile_rows, room_for, too_long
+from hardprompt.scoring.places import find_probes
 from hardprompt.template import Template
 from hardprompt.vocabulary import Vocabulary
 
 
 class Fit:
-    """A template with a prompt of `length` tokens in it (or of its own length)."""
+    """A template with a prompt of `length` tokens in it (or of its own length).
+
+    `sample` is a short text of the task. Raises `UsageError` where the model cannot read the
+    template at all.
+    """
 
     def __init__(
-        self, model: PromptModel, template: Template, vocabulary: Vocabulary, length: int
+        self,
+        model: PromptModel,
+        template: Template,
+        vocabulary: Vocabulary,
+        length: int,
+        sample: str,
     ) -> None:
         self._context = model.info.context
         self._slots = template.slots(template.fixed_length or length)
         self._renderer = Renderer(model.codec, template)
-        self._probes = (int(vocabulary.tokens[0]), int(vocabulary.tokens[-1]))
+        self._probes = self._find_probes(vocabulary, sample)
         filler = np.full(sum(self._slots), self._probes[0], dtype=np.int64)
         self._prompts = self._renderer.prompt_texts(filler, self._slots)
 
     def word(self, word: str, text: str) -> tuple[int, ...]:
         """Tokens of a label word after a text; raises where it has none of its own."""
         return self._renderer.label_ids((word,), text, self._prompts)[0]
+
+    def _find_probes(self, vocabulary: Vocabulary, sample: str) -> tuple[int, int]:
+        """As the search does; where it would stop, any two, so that every text is unclean."""
+        try:
+            return find_probes(self._renderer, vocabulary.tokens, len(self._slots), sample)
+        except HardpromptError:
+            return int(vocabulary.tokens[0]), int(vocabulary.tokens[-1])
 
     def unclean(self, texts: Sequence[str]) -> list[int]:
         """Numbers of the texts around which a searched token would not stay what it is."""
@@ -38,7 +55,7 @@ class Fit:
 
     def _clean(self, texts: Sequence[str]) -> bool:
         try:
-            compile_rows(self._renderer, texts, len(self._slots), self._probes)
+            compile_rows(self._renderer, texts, (True,) * len(self._slots), self._probes)
         except HardpromptError:
             return False
         return True

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hardprompt.scoring.losses import Loss, normalise
-from hardprompt.scoring.plan import Group
+from hardprompt.scoring.plan import Group, Row, pack_rows, shape
 from hardprompt.scoring.race import race
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
@@ -161,23 +161,20 @@ class Objective:
         return Proposals(best, values)
 
     def _heads(self, slot: int) -> Group:
-        """What stands before the end of that slot, for a few examples; equal ones once."""
-        by_head: dict[tuple[tuple[int, ...], ...], int] = {}
-        heads = [row.segments[: slot + 1] for row in self.scorer.rows]
-        shapes = Counter(tuple(map(len, head)) for head in heads)
+        """What stands around the end of that slot, for a few examples; equal ones once."""
+        rows = [_before(row, slot) if row.label is None else row for row in self.scorer.rows]
         # The commonest shape only, so that the rows are one batch.
-        shape = shapes.most_common(1)[0][0]
-        for i, head in enumerate(heads):
-            if tuple(map(len, head)) == shape:
-                by_head.setdefault(head, i)
-        chosen = list(by_head.items())[:PROPOSAL_EXAMPLES]
-        segments = [
-            np.array([head[s] for head, _ in chosen], dtype=np.int64).reshape(len(chosen), -1)
-            for s in range(slot + 1)
-        ]
-        empty = np.zeros((len(chosen), 0), dtype=np.int64)
-        examples = np.array([i for _, i in chosen], dtype=np.int64)
-        return Group(examples, (*segments, empty), np.zeros(len(chosen), dtype=np.int64))
+        commonest = Counter(map(shape, rows)).most_common(1)[0][0]
+        first: dict[Row, int] = {}
+        for i, row in enumerate(rows):
+            if shape(row) == commonest:
+                first.setdefault(row, i)
+        return pack_rows(rows, list(first.values())[:PROPOSAL_EXAMPLES])
+
+
+def _before(row: Row, slot: int) -> Row:
+    """All that a causal model reads before the end of a slot."""
+    return Row((*row.segments[: slot + 1], ()))
 
 
 def _open_slot(prompts: Sequence[IntArray], slots: Sequence[int]) -> int:

@@ -35,6 +35,7 @@ SHAPE: dict[str, Any] = {
         "name": str,
         "revision": OPTIONAL,
         "family": str,
+        "kind": str,
         "dtype": str,
         "context": int,
         "weights": str,
@@ -61,6 +62,7 @@ class FoundOn:
     name: str
     revision: str | None
     family: str
+    kind: str  # causal or masked
     dtype: str
     context: int  # most tokens of one row
     weights: str  # sha256 of the weights as loaded
@@ -152,8 +154,10 @@ class HardPrompt:
         return self.parsed.show(self.texts)
 
     def filled(self, text: str) -> str:
-        """All that the model reads of a text before the label word."""
-        return self.parsed.render(self.texts, text)
+        """All that the model reads of a text before the label word; where something follows
+        that, the whole with `{label}` in its place."""
+        label = self.parsed.before_label + "{label}" if self.parsed.tail else None
+        return self.parsed.render(self.texts, text, label)
 
     def load_model(self, name: str | None = None, **options: Any) -> PromptModel:
         """The model that the prompt was found on, or another; options as of `load_model`."""

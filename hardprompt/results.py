@@ -195,6 +195,7 @@ def about_model(session: Session) -> dict[str, Any]:
     return {
         "name": info.name,
         "family": info.family,
+        "kind": info.kind,
         "parameters": info.parameters,
         "dtype": info.dtype,
         "context": info.context,

@@ -19,13 +19,14 @@ import hardprompt
 from hardprompt.config import STARTS, RunConfig
 from hardprompt.errors import UsageError
 from hardprompt.metrics import Metric, metric_named
-from hardprompt.models.causal import CausalModel
+from hardprompt.models.base import PromptModel
 from hardprompt.models.codec import ANCHOR, Codec
 from hardprompt.models.load import load_model
 from hardprompt.objective import Objective
 from hardprompt.registry import make_strategy
 from hardprompt.scoring.compile import Renderer, cut_texts, room_for
 from hardprompt.scoring.losses import Loss, loss_named
+from hardprompt.scoring.places import find_probes, fitting
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
 from hardprompt.strategies.auto import Auto, choose
@@ -47,7 +48,7 @@ class Session:
 
     config: RunConfig
     task: Task
-    model: CausalModel
+    model: PromptModel
     template_name: str
     template: Template
     vocabulary: Vocabulary
@@ -89,7 +90,9 @@ class Session:
             label_words=task.words,
             allow_label_words=config.allow_label_words,
         )
-        scorers, cut = _scorers(model, task, template, slots, vocabulary)
+        renderer = Renderer(model.codec, template)
+        vocabulary, probes = _fit(vocabulary, model, renderer, slots, task)
+        scorers, cut = _scorers(model, task, renderer, slots, probes)
         space = SearchSpace(
             tokens=vocabulary.tokens,
             slots=slots,
@@ -127,10 +130,12 @@ class Session:
         shown = tuple(f"[{i}]" for i in range(1, self.template.n_slots + 1))
         prompts = ("[prompt]",) if self.template.n_slots == 1 else shown
         scorer = self.scorers["search"]
-        text = self.template.render(prompts, scorer.texts[0])
-        start = self.model.codec.decode(self.model.codec.prefix)
+        codec = self.model.codec
         label = self.task.labels[self.task.search[0].label].word
-        return f"{start}{text}{self.template.before_label}[{label}]"
+        place = f"{self.template.before_label}[{label}]"
+        text = self.template.render(prompts, scorer.texts[0], place)
+        end = "" if codec.mask is None else codec.decode(codec.suffix)
+        return codec.decode(codec.prefix) + text + end
 
     def estimate(self) -> float:
         """Seconds that the search will take, from one small batch."""
@@ -220,15 +225,35 @@ def widths_of(
     )
 
 
-def _scorers(
-    model: CausalModel,
-    task: Task,
-    template: Template,
-    slots: tuple[int, ...],
+def _fit(
     vocabulary: Vocabulary,
+    model: PromptModel,
+    renderer: Renderer,
+    slots: tuple[int, ...],
+    task: Task,
+) -> tuple[Vocabulary, tuple[int, int]]:
+    """The tokens that are read as themselves in the template, and two to find its slots with."""
+    sample = min((example.text for example in task.search), key=len)
+    probes = find_probes(renderer, vocabulary.tokens, len(slots), sample)
+    scorer = Scorer(model, renderer, [sample], (), slots, probes)
+    fits = fitting(scorer, vocabulary.tokens, probes[0])
+    if fits.all():
+        return vocabulary, probes
+    note = (
+        f"{int((~fits).sum()):,} tokens of --vocab {vocabulary.kind} were left out: "
+        "written in this template, they are read as others"
+    )
+    notes = (*vocabulary.notes, note)
+    return replace(vocabulary, tokens=vocabulary.tokens[fits], notes=notes), probes
+
+
+def _scorers(
+    model: PromptModel,
+    task: Task,
+    renderer: Renderer,
+    slots: tuple[int, ...],
+    probes: tuple[int, int],
 ) -> tuple[dict[str, Scorer], dict[str, int]]:
-    renderer = Renderer(model.codec, template)
-    probes = (int(vocabulary.tokens[0]), int(vocabulary.tokens[-1]))
     filler = np.full(sum(slots), probes[0], dtype=np.int64)
     longest = renderer.prompt_texts(filler, slots)
     labels = renderer.label_ids(task.words, task.search[0].text, longest)
@@ -241,12 +266,13 @@ def _scorers(
     return scorers, cut
 
 
-def default_budget(model: CausalModel, scorer: Scorer, template: Template) -> float:
+def default_budget(model: PromptModel, scorer: Scorer, template: Template) -> float:
     """Candidates that cost about the same work whatever the model: a figure, not a clock, so
     that the same command is the same search everywhere."""
     head = scorer.rows[0].segments[0]
     tokens = sum(row.length + sum(scorer.slots) for row in scorer.rows)
-    if template.label_follows_prompt and len(head) > 4:
+    # A masked model reads a row anew with every prompt: no beginning is computed once.
+    if template.label_follows_prompt and len(head) > 4 and model.codec.mask is None:
         tokens = sum(row.length - len(row.segments[0]) for row in scorer.rows)
         tokens += 2 * sum(scorer.slots) * len(scorer.rows)
     return float(min(MOST, max(FEWEST, round(DEFAULT_WORK / (2 * model.info.parameters * tokens)))))

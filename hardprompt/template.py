@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hardprompt.errors import UsageError
@@ -18,43 +19,40 @@ class Slot:
     width: int | None
 
 
+Part = str | Slot | None  # literal text, a slot, or the example's text
+
+
 @dataclass(frozen=True)
 class Template:
     """Parsed; anchor words may stand between slots: `"{prompt:2} tone {prompt:3} {text}"`.
 
     `parts` are literal strings, `Slot`s and None (the text), in order, up to the label;
     `before_label` is what separates the label word from the rest (it is scored with the label,
-    because tokenizers join a space to the word that follows it).
+    because tokenizers join a space to the word that follows it). `tail` is what follows the
+    label, for models that read in both directions.
     """
 
     source: str
-    parts: tuple[str | Slot | None, ...]
+    parts: tuple[Part, ...]
     before_label: str
+    tail: tuple[Part, ...] = ()
 
     @classmethod
     def parse(cls, source: str) -> Template:
         """Raises `UsageError` when a placeholder is unknown, missing or misplaced."""
         body, separator, rest = source.partition("{label}")
-        if separator and rest.strip():
-            raise _bad(source, "{label} must come last: a causal model reads from left to right")
+        if "{label}" in rest:
+            raise _bad(source, "it takes {label} once")
         if not separator:
             body = source + " "
         stripped = body.rstrip(" ")
-        parts: list[str | Slot | None] = []
-        at = 0
-        for match in PLACEHOLDER.finditer(stripped):
-            if match.start() > at:
-                parts.append(stripped[at : match.start()])
-            parts.append(_placeholder(source, match))
-            at = match.end()
-        if at < len(stripped):
-            parts.append(stripped[at:])
-        template = cls(source, tuple(parts), body[len(stripped) :])
+        tail = _parts(source, rest.rstrip())
+        template = cls(source, _parts(source, stripped), body[len(stripped) :], tail)
         template._check()
         return template
 
     def _check(self) -> None:
-        if self.parts.count(None) != 1:
+        if (self.parts + self.tail).count(None) != 1:
             raise _bad(self.source, "it needs {text} exactly once")
         widths = [slot.width for slot in self._slots()]
         if not widths:
@@ -65,7 +63,7 @@ class Template:
             raise _bad(self.source, "a slot holds 1 token or more")
 
     def _slots(self) -> list[Slot]:
-        return [part for part in self.parts if isinstance(part, Slot)]
+        return [part for part in self.parts + self.tail if isinstance(part, Slot)]
 
     @property
     def n_slots(self) -> int:
@@ -95,26 +93,36 @@ class Template:
     @property
     def label_follows_prompt(self) -> bool:
         """Whether a slot, not the text, is what stands before the label."""
-        return isinstance(self.parts[-1], Slot)
+        return isinstance(self.parts[-1], Slot) if self.parts else False
 
     def spaced(self) -> tuple[bool, ...]:
         """For each slot, whether the template itself puts a space before it."""
         found = []
-        for before, part in zip(("", *self.parts), self.parts, strict=False):
+        for before, part in itertools.pairwise(("", *self.parts, "", *self.tail)):
             if isinstance(part, Slot):
                 found.append(isinstance(before, str) and before.endswith(" "))
         return tuple(found)
 
     def starts_with_slot(self) -> bool:
-        return isinstance(self.parts[0], Slot)
+        return bool(self.parts) and isinstance(self.parts[0], Slot)
 
-    def render(self, prompts: Sequence[str], text: str) -> str:
-        """The text that the model reads before the label word. An empty prompt leaves no gap."""
+    def render(self, prompts: Sequence[str], text: str, label: str | None = None) -> str:
+        """The text before the label word; with `label`, the whole with it in its place.
+
+        `label` brings the space before it along. An empty prompt leaves no gap.
+        """
         if len(prompts) != self.n_slots:
             raise ValueError(f"{self.n_slots} prompts wanted, got {len(prompts)}")
-        result, waiting = "", iter(prompts)
+        waiting = iter(prompts)
+        head = self._join("", self.parts, waiting, text)
+        if label is None:
+            return head
+        return self._join(head + label if head else label.lstrip(" "), self.tail, waiting, text)
+
+    @staticmethod
+    def _join(result: str, parts: Sequence[Part], waiting: Iterator[str], text: str) -> str:
         swallow = False  # after an empty part at the start, the space that followed it
-        for part in self.parts:
+        for part in parts:
             piece = text if part is None else next(waiting) if isinstance(part, Slot) else part
             if swallow and isinstance(part, str):
                 piece = piece.removeprefix(" ")
@@ -129,7 +137,21 @@ class Template:
         """What a user pastes: the prompt, or with several slots everything but the text."""
         if self.n_slots == 1:
             return prompts[0]
-        return self.render(prompts, "{text}")
+        label = self.before_label + "{label}" if self.tail else None
+        return self.render(prompts, "{text}", label)
+
+
+def _parts(source: str, text: str) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    at = 0
+    for match in PLACEHOLDER.finditer(text):
+        if match.start() > at:
+            parts.append(text[at : match.start()])
+        parts.append(_placeholder(source, match))
+        at = match.end()
+    if at < len(text):
+        parts.append(text[at:])
+    return tuple(parts)
 
 
 def _placeholder(source: str, match: re.Match[str]) -> Slot | None:

@@ -123,13 +123,15 @@ def _from_file(codec: Codec, path: Path, notes: list[str]) -> list[tuple[int, st
     n = len(codec.encode("a"))
     for word in lines:
         ids = codec.encode(f"a {word}")[n:]
-        if len(ids) == 1:
+        if len(ids) == 1 and ids[0] not in codec.special_ids:
             found.append((ids[0], f" {word}"))
         else:
             lost.append(word)
     if lost:
         shown = ", ".join(lost[:5]) + (" ..." if len(lost) > 5 else "")
-        notes.append(f"{len(lost)} words of {path} are several tokens and were left out: {shown}")
+        notes.append(
+            f"{len(lost)} words of {path} are not one token each and were left out: {shown}"
+        )
     return found
 
 

@@ -228,7 +228,7 @@ def test_examples_stand_before_the_text_in_the_order_of_the_template(session, tm
     codec = session.model.codec
     ids = codec.encode(f"{fitted.text}\n\n{scorer.texts[0]}")
     assert sum(token == codec.prefix[0] for token in ids) == 1
-    expected = scorer.by_contexts([f"{fitted.text}\n\n{text}" for text in scorer.texts])
+    expected = scorer.after([f"{fitted.text}\n\n"] * len(scorer.texts))
     np.testing.assert_array_equal(fitted.predict("test"), expected)
 
 

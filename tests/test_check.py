@@ -137,6 +137,23 @@ def test_an_unfit_template_breaks_a_search_only_if_it_is_the_one(
     assert found(file, "--template", "suffix", code=1)["template"]["count"] > 0
 
 
+def test_a_template_with_words_behind_the_label_is_only_for_masked_models(
+    tmp_path, balanced, tiny_folder
+):
+    path = csv_of(tmp_path / "r.csv", balanced)
+    call("new-task", path, "--output", tmp_path / "task")
+    file = tmp_path / "task" / "task.toml"
+    text = file.read_text(encoding="utf8")
+    other = text.replace("{text} {prompt} {label}", "{text} {prompt} {label} .")
+    assert other != text
+    file.write_text(other, encoding="utf8")
+    finding = found(file, "--model", tiny_folder, code=0)["template"]
+    assert finding["level"] == "warning"
+    assert "a causal model reads from left to right" in finding["message"]
+    with pytest.raises(UsageError, match="a causal model reads from left to right"):
+        call("check", file, "--model", tiny_folder, "--template", "suffix")
+
+
 def test_check_needs_a_task_that_can_be_read(tmp_path):
     with pytest.raises(UsageError, match="Did you mean 'sentiment'"):
         call("check", "sentimnt")

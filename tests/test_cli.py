@@ -228,7 +228,7 @@ def test_pickled_weights_are_refused(tiny_folder, tmp_path):
         ({"auto_map": {"AutoModelForCausalLM": "x.Y"}}, "code from its own repository"),
         ({"_attn_implementation_internal": "org/kernel"}, "can fetch foreign code"),
         ({"quantization_config": {"bits": 4}}, "quantised"),
-        ({"architectures": ["BertForMaskedLM"], "model_type": "bert"}, "masked model"),
+        ({"architectures": ["BertForMaskedLM"], "model_type": "bert"}, "no whole masked"),
         ({"is_encoder_decoder": True}, "encoder-decoder"),
         ({"model_type": "vit"}, "does not know as a causal model"),
     ],

@@ -34,7 +34,8 @@ def brute_force(config):
     codec = session.model.codec
     words = [codec.piece([int(token)]) for token in session.vocabulary.tokens]
     found = {}
-    for prompt in map("".join, product(words, words)):
+    # This tokenizer reads a text as if a space stood before it; the template brings no other.
+    for prompt in ("".join(pair)[1:] for pair in product(words, words)):
         log_probs = scorer.by_text((prompt,))
         found[prompt] = -log_probs[np.arange(len(gold)), gold].mean()
     return found

@@ -33,6 +33,23 @@ def test_rendering_leaves_no_gaps(source, prompts, rendered):
 
 
 @pytest.mark.parametrize(
+    ("source", "prompts", "rendered"),
+    [
+        ("{prompt} {text} {label}", ["so"], "so T L"),
+        ("{prompt} {text} It was {label} .", [""], "T It was L ."),
+        ("{text} {prompt} {label} .", [""], "T L ."),
+        ("{label} {prompt} {text}", ["so"], "L so T"),
+        ("{label} {prompt} {text}", [""], "L T"),
+        ("{prompt} {label} {text}", [""], "L T"),
+        ("{prompt:1} {label} {text} {prompt:1}", ["", ""], "L T"),
+    ],
+)
+def test_the_label_stands_anywhere_in_the_whole_row(source, prompts, rendered):
+    template = Template.parse(source)
+    assert template.render(prompts, "T", template.before_label + "L") == rendered
+
+
+@pytest.mark.parametrize(
     ("source", "why"),
     [
         ("{prompt} {label}", "needs {text} exactly once"),
@@ -41,7 +58,8 @@ def test_rendering_leaves_no_gaps(source, prompts, rendered):
         ("{prompt} {txt}", "no placeholder {txt}"),
         ("{prompt} {text} {prompt}", "several slots need their widths"),
         ("{prompt:0} {text}", "1 token or more"),
-        ("{label} {prompt} {text}", "must come last"),
+        ("{prompt} {text} {label} {label}", "takes {label} once"),
+        ("{prompt} {text} {label} {text}", "exactly once"),
     ],
 )
 def test_bad_templates_say_why(source, why):

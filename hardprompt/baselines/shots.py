@@ -65,32 +65,28 @@ class _Shown:
 
     def log_probs(self, split: str) -> FloatArray:
         """`(N, classes)`."""
-        contexts = [self._join(text, kept) for text, kept in self._kept(split)]
-        return self.session.scorers[split].by_contexts(contexts)
+        return self.session.scorers[split].after([_before(kept) for kept in self._kept(split)])
 
     def shortened(self, split: str) -> int:
         """How many texts are too long to have all examples before them."""
-        return sum(len(kept) < len(self.examples) for _, kept in self._kept(split))
+        return sum(len(kept) < len(self.examples) for kept in self._kept(split))
 
-    def _kept(self, split: str) -> list[tuple[str, Sequence[str]]]:
-        """Each text rendered without a prompt, and the last of the examples that fit."""
-        session = self.session
-        empty = ("",) * session.template.n_slots
-        texts = [session.template.render(empty, text) for text in session.scorers[split].texts]
-        room = session.model.info.context - max(map(len, session.scorers[split].labels))
-        codec = session.model.codec
-        encoded = codec.encode_many([self._join(text, self.examples) for text in texts])
-        found: list[tuple[str, Sequence[str]]] = []
-        for text, ids in zip(texts, encoded, strict=True):
-            kept, length = self.examples, len(ids)
-            while kept and length > room:
-                kept = kept[1:]
-                length = len(codec.encode(self._join(text, kept)))
-            found.append((text, kept))
-        return found
+    def _kept(self, split: str) -> list[Sequence[str]]:
+        """For each text the last of the examples that fit before it."""
+        scorer = self.session.scorers[split]
+        room = self.session.model.info.context - max(map(len, scorer.labels))
+        found: list[Sequence[str]] = [self.examples] * len(scorer.texts)
+        while True:
+            rows = scorer.without_prompt([_before(kept) for kept in found])
+            long = [i for i, row in enumerate(rows) if found[i] and row.length > room]
+            if not long:
+                return found
+            for i in long:
+                found[i] = found[i][1:]
 
-    def _join(self, text: str, examples: Sequence[str]) -> str:
-        return BETWEEN.join([*examples, text])
+
+def _before(examples: Sequence[str]) -> str:
+    return "".join(example + BETWEEN for example in examples)
 
 
 def _draw(bench: Bench, per_class: int) -> tuple[str, ...]:
@@ -103,8 +99,10 @@ def _draw(bench: Bench, per_class: int) -> tuple[str, ...]:
         rows += [mine[i] for i in picked]
     empty = ("",) * session.template.n_slots
     return tuple(
-        session.template.render(empty, rows[i].text)
-        + session.template.before_label
-        + session.task.labels[rows[i].label].word
+        session.template.render(
+            empty,
+            rows[i].text,
+            session.template.before_label + session.task.labels[rows[i].label].word,
+        )
         for i in rng.permutation(np.arange(len(rows)))
     )

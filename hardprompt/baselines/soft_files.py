@@ -39,9 +39,10 @@ def save_soft_prompt(folder: Path, session: Session, points: FloatArray) -> list
 
 
 def comes_first(session: Session) -> bool:
-    """Whether nothing but the tokenizer's own beginning stands before the only slot."""
-    template = session.template
-    return template.n_slots == 1 and template.starts_with_slot()
+    """Whether nothing but the tokenizer's own beginning stands before the only slot, and the
+    model is causal: `peft` has no prompts for masked ones."""
+    template, causal = session.template, session.model.codec.mask is None
+    return causal and template.n_slots == 1 and template.starts_with_slot()
 
 
 def _peft_config(session: Session, n_virtual: int) -> dict[str, Any]:

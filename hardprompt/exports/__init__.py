@@ -8,7 +8,7 @@ from importlib.resources import files
 from pprint import pformat
 from typing import Any
 
-from hardprompt.errors import HardpromptError, unknown
+from hardprompt.errors import HardpromptError, UsageError, unknown
 from hardprompt.prompt import HardPrompt
 
 PLACE = "PROMPT: dict[str, Any] = {}\n"  # the line of a script that the prompt replaces
@@ -18,7 +18,8 @@ SKIPPED = ("scores", "versions", "task", "schema", "slots")
 
 
 def exported(prompt: HardPrompt, to: str) -> str:
-    """A prompt as text, JSON or a script; raises `UsageError` for a form that there is not."""
+    """A prompt as text, JSON or a script; raises `UsageError` for a form that there is not,
+    or not for its model."""
     if to not in FORMS:
         raise unknown("form to export to", to, FORMS)
     return FORMS[to](prompt)
@@ -37,6 +38,11 @@ def _python(prompt: HardPrompt) -> str:
 
 
 def _transformers(prompt: HardPrompt) -> str:
+    if prompt.model.kind != "causal":
+        raise UsageError(
+            f"the script for transformers alone reads causal models, and '{prompt.model.name}' is "
+            f"a {prompt.model.kind} one; take --to python, which needs hardprompt"
+        )
     before, _, after = prompt.filled(MARK).partition(MARK)
     content = {key: value for key, value in prompt.to_json().items() if key not in SKIPPED}
     row = {"before": before, "after": after, "before_label": prompt.parsed.before_label}

@@ -19,6 +19,7 @@ class ModelInfo:
 
     name: str
     family: str
+    kind: str  # causal or masked
     parameters: int
     dtype: str
     device: str
@@ -66,7 +67,13 @@ class PromptModel(Protocol):
         ...
 
     def next_token_log_probs(self, group: Group, prompts: Sequence[IntArray]) -> FloatArray:
-        """`(n, V)`: log p(next token | row), averaged over the group's rows."""
+        """`(n, V)`: log p(token after the last of `prompts` | row), averaged over the group's
+        rows. `prompts` may be fewer than the slots of the group: later ones are empty."""
+        ...
+
+    def prompt_log_prob(self, ids: Sequence[int]) -> float:
+        """Mean log-probability of each token of a text, as `Codec.encode` gives it; NaN for
+        none. A masked model's is a pseudo-log-likelihood."""
         ...
 
     def last_hidden(self, group: Group) -> FloatArray:

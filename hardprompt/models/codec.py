@@ -13,26 +13,51 @@ class Codec:
     """A Hugging Face tokenizer as the search needs it.
 
     `encode` keeps what the tokenizer itself puts in front (a beginning-of-sequence token or
-    nothing) and drops what it puts behind, since a label word is to follow.
+    nothing) and drops what it puts behind, since a label word is to follow; `encode_whole`
+    keeps both. `masked` says that the model fills masks: then `mask` is the text of one.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, *, masked: bool = False) -> None:
         self._tokenizer = tokenizer
-        self.special_ids = frozenset(int(i) for i in tokenizer.all_special_ids)
+        added = tokenizer.added_tokens_decoder.items()
+        self.special_ids = frozenset(
+            {int(i) for i in tokenizer.all_special_ids} | {i for i, t in added if t.special}
+        )
+        self.mask: str | None = str(tokenizer.mask_token) if masked else None
 
-    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text, special tokens in front included."""
+    @property
+    def mask_id(self) -> int:
+        return int(self._tokenizer.convert_tokens_to_ids(self.mask))
+
+    @property
+    def unknown_id(self) -> int | None:
+        """What stands for letters that the tokenizer does not know; None: it knows all."""
+        found: int | None = self._tokenizer.unk_token_id
+        return found
+
+    @cached_property
+    def mask_takes_space(self) -> bool:
+        """Whether the space before a mask is read as part of it, as a word would read it."""
+        spaced, joined = self.encode_many([f"{ANCHOR} {self.mask}", f"{ANCHOR}{self.mask}"])
+        return spaced == joined
+
+    def encode_whole(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text with all special tokens, as a model reads it that needs no more."""
         if not texts:
             return []
         encoded = self._tokenizer(list(texts), add_special_tokens=True, verbose=False)
-        return [self._drop_end(list(ids)) for ids in encoded["input_ids"]]
+        return [list(ids) for ids in encoded["input_ids"]]
+
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, special tokens in front included."""
+        return [self._drop_end(ids) for ids in self.encode_whole(texts)]
 
     def encode(self, text: str) -> list[int]:
         return self.encode_many([text])[0]
 
     def _drop_end(self, ids: list[int]) -> list[int]:
-        n = len(self._suffix)
-        return ids[: len(ids) - n] if n and tuple(ids[-n:]) == self._suffix else ids
+        n = len(self.suffix)
+        return ids[: len(ids) - n] if n and tuple(ids[-n:]) == self.suffix else ids
 
     @cached_property
     def _frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -50,7 +75,8 @@ class Codec:
         return self._frame[0]
 
     @property
-    def _suffix(self) -> tuple[int, ...]:
+    def suffix(self) -> tuple[int, ...]:
+        """The special tokens that every text ends with, where no label is to follow."""
         return self._frame[1]
 
     @cached_property
@@ -61,7 +87,8 @@ class Codec:
     @cached_property
     def spaces_start(self) -> bool:
         """Whether a text is read as if a space stood before it (Metaspace, add_prefix_space)."""
-        return self.encode(f" {ANCHOR}") == self.encode(ANCHOR)
+        first = self.encode(ANCHOR)
+        return self.encode(f"{ANCHOR} {ANCHOR}")[len(first) :] == first[len(self.prefix) :]
 
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 from transformers.configuration_utils import PreTrainedConfig
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 
 from hardprompt.errors import HardpromptError, UsageError, unknown
 from hardprompt.models import mini
-from hardprompt.models.base import ModelInfo
+from hardprompt.models.base import ModelInfo, PromptModel
 from hardprompt.models.causal import CausalModel
 from hardprompt.models.codec import Codec
+from hardprompt.models.masked import MaskedModel
+from hardprompt.models.tokenizer import load_tokenizer
 from hardprompt.scoring.batching import CPU_TOKENS, GPU_TOKENS, Batcher
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-MASKED_HEADS = ("ForMaskedLM", "ForPreTraining")
+CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")
 KNOWN_CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 
 
@@ -31,8 +37,8 @@ def load_model(
     dtype: str = "auto",
     device: str = "auto",
     batch_size: int | None = None,
-) -> CausalModel:
-    """A frozen causal language model, ready to score.
+) -> PromptModel:
+    """A frozen language model, causal or masked, ready to score.
 
     `name` is `mini` (inside the package), a hub id or a folder. `dtype` auto is float32 on a
     CPU and the checkpoint's own elsewhere; `batch_size` None is as many rows as memory allows.
@@ -42,20 +48,46 @@ def load_model(
     place = choose_device(device)
     wanted = _choose_dtype(dtype, place)
     config = _read_config(source, name, revision)
-    _check_config(config, name)
-    safe: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
+    masked = _check_config(config, name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **safe)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            source, **safe, use_safetensors=True, dtype=wanted, attn_implementation="sdpa"
-        )
+        tokenizer = load_tokenizer(source, name, revision)
+        model = _load_weights(source, name, revision, wanted, masked)
     except (OSError, ValueError, ImportError) as error:
         raise _explain(name, error) from error
-    codec = Codec(tokenizer)
+    if masked:
+        _check_masked(model, tokenizer, name)
+    codec = Codec(tokenizer, masked=masked)
     model = model.to(place)
-    info = _info(name, model, tokenizer)
+    info = _info(name, model, tokenizer, "masked" if masked else "causal")
     tokens = CPU_TOKENS if place.type == "cpu" else GPU_TOKENS
-    return CausalModel(model, codec, info, Batcher(tokens, batch_size))
+    family = MaskedModel if masked else CausalModel
+    return family(model, codec, info, Batcher(tokens, batch_size))
+
+
+def _load_weights(
+    source: str, name: str, revision: str | None, dtype: torch.dtype | str, masked: bool
+) -> Any:
+    auto: Any = AutoModelForMaskedLM if masked else AutoModelForCausalLM
+    # A masked model without fast attention falls back to its own: DeBERTa has no other.
+    attention = None if masked else "sdpa"
+    model, loaded = auto.from_pretrained(
+        source,
+        revision=revision,
+        trust_remote_code=False,
+        use_safetensors=True,
+        dtype=dtype,
+        attn_implementation=attention,
+        output_loading_info=True,
+    )
+    missing = sorted(loaded["missing_keys"])
+    if missing:
+        kind = "masked" if masked else "causal"
+        raise HardpromptError(
+            f"'{name}' is no whole {kind} language model: {len(missing)} of its weights, such as "
+            f"{missing[0]}, are not in the files and would be random; take the checkpoint that "
+            "was trained to predict words (of ELECTRA the generator)"
+        )
+    return model
 
 
 def choose_device(device: str) -> torch.device:
@@ -117,8 +149,8 @@ def _read_config(source: str, name: str, revision: str | None) -> dict[str, Any]
     return dict(config)
 
 
-def _check_config(config: dict[str, Any], name: str) -> None:
-    """Refuses what would run foreign code or is no plain causal model."""
+def _check_config(config: dict[str, Any], name: str) -> bool:
+    """Whether the model is a masked one; refuses what would run foreign code or is neither."""
     if "auto_map" in config:
         raise HardpromptError(
             f"'{name}' needs code from its own repository (auto_map in config.json), "
@@ -133,19 +165,33 @@ def _check_config(config: dict[str, Any], name: str) -> None:
         raise HardpromptError(
             f"'{name}' is quantised, which is not supported yet; take the plain checkpoint"
         )
-    heads = config.get("architectures") or []
     if config.get("is_encoder_decoder"):
         raise HardpromptError(
-            f"'{name}' is an encoder-decoder model; only causal models are supported yet"
+            f"'{name}' is an encoder-decoder model; only causal and masked models are supported yet"
         )
-    if any(head.endswith(MASKED_HEADS) for head in heads) and not any(
-        head.endswith(("ForCausalLM", "LMHeadModel")) for head in heads
-    ):
-        raise HardpromptError(f"'{name}' is a masked model; only causal models are supported yet")
-    if config.get("model_type") not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    kind, heads = config.get("model_type"), config.get("architectures") or []
+    # BERT and its like are known as causal models too: as the decoders that few of them are.
+    decodes = config.get("is_decoder") or any(head.endswith(CAUSAL_HEADS) for head in heads)
+    if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not decodes:
+        return True
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise HardpromptError(
-            f"'{name}' is of type '{config.get('model_type')}', "
-            "which transformers does not know as a causal model"
+            f"'{name}' is of type '{kind}', "
+            "which transformers does not know as a causal model or a masked one"
+        )
+    return False
+
+
+def _check_masked(model: Any, tokenizer: Any, name: str) -> None:
+    if tokenizer.mask_token is None:
+        raise HardpromptError(
+            f"the tokenizer of '{name}' has no mask token; set mask_token in tokenizer_config.json"
+        )
+    lacks = {"attention_mask", "inputs_embeds"} - set(inspect.signature(model.forward).parameters)
+    if lacks:
+        raise HardpromptError(
+            f"'{name}' is of type '{model.config.model_type}', which takes no "
+            f"{' and no '.join(sorted(lacks))}; take BERT, RoBERTa or their like"
         )
 
 
@@ -171,9 +217,10 @@ def _explain(name: str, error: Exception) -> HardpromptError:
     return HardpromptError(f"cannot load '{name}': {text.strip().splitlines()[0]}")
 
 
-def _info(name: str, model: Any, tokenizer: Any) -> ModelInfo:
+def _info(name: str, model: Any, tokenizer: Any, kind: str = "causal") -> ModelInfo:
     config = model.config.get_text_config()
     limits = [getattr(config, key, None) for key in KNOWN_CONTEXTS]
+    limits.append(_positions(model))
     limits.append(getattr(tokenizer, "model_max_length", None))
     known = [int(limit) for limit in limits if limit and limit < 10**7]
     weight = next(model.parameters())
@@ -181,6 +228,7 @@ def _info(name: str, model: Any, tokenizer: Any) -> ModelInfo:
     return ModelInfo(
         name=name,
         family=str(config.model_type),
+        kind=kind,
         parameters=sum(p.numel() for p in model.parameters()),
         dtype=str(weight.dtype).removeprefix("torch."),
         device=str(weight.device),
@@ -190,6 +238,15 @@ def _info(name: str, model: Any, tokenizer: Any) -> ModelInfo:
         tokenizer=words,
         revision=getattr(model.config, "_commit_hash", None),
     )
+
+
+def _positions(model: Any) -> int | None:
+    """Places of a learnt table of positions; RoBERTa counts them from behind its padding id."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            first = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - first
+    return None
 
 
 def fingerprints(model: Any, tokenizer: Any) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.models.base import Labels
 from hardprompt.models.codec import Codec
 from hardprompt.scoring.plan import Row
-from hardprompt.template import Slot, Template
+from hardprompt.template import Part, Slot, Template
 from hardprompt.types import EMPTY, IntArray
 
 
@@ -22,6 +22,13 @@ class Renderer:
 
     codec: Codec
     template: Template
+
+    def __post_init__(self) -> None:
+        if self.template.tail and self.codec.mask is None:
+            raise UsageError(
+                f"template {self.template.source!r}: {{label}} must come last: "
+                "a causal model reads from left to right"
+            )
 
     def prompt_texts(self, ids: IntArray, slots: Sequence[int]) -> list[str]:
         """One prompt row -> the text of each slot, as it stands in the template."""
@@ -40,9 +47,54 @@ class Renderer:
             spaced[0] = self.codec.spaces_start
         return spaced
 
+    def write(self, prompts: Sequence[str], text: str) -> str:
+        """What the model reads: all before the label, or the whole with a mask in its place."""
+        if self.codec.mask is None:
+            return self.template.render(prompts, text)
+        space = self.template.before_label if self.codec.mask_takes_space else ""
+        return self.template.render(prompts, text, space + self.codec.mask)
+
     def encode(self, prompts: Sequence[str], texts: Sequence[str]) -> list[list[int]]:
-        """Ids of the whole row before the label, for every text: what is scored and served."""
-        return self.codec.encode_many([self.template.render(prompts, text) for text in texts])
+        """Ids of the whole row as `write` gives it, for every text: what is scored and served."""
+        return self._encode([self.write(prompts, text) for text in texts])
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        if self.codec.mask is None:
+            return self.codec.encode_many(texts)
+        return self.codec.encode_whole(texts)
+
+    def rows(
+        self,
+        prompts: Sequence[Sequence[str]],
+        texts: Sequence[str],
+        beginnings: Sequence[str] | None = None,
+    ) -> list[Row]:
+        """Rows without slots of pairs of prompts and text, read as a whole; `beginnings` stand
+        before each, if given."""
+        starts = [""] * len(texts) if beginnings is None else beginnings
+        given = list(zip(starts, prompts, texts, strict=True))
+        encoded = self._encode([start + self.write(row, text) for start, row, text in given])
+        if self.codec.mask is None:
+            return [Row((tuple(ids),)) for ids in encoded]
+        rows = []
+        for ids, (start, row, text) in zip(encoded, given, strict=True):
+            place = self._mask_place(ids, start + self.template.render(row, text))
+            rows.append(Row((tuple(ids[:place] + ids[place + 1 :]),), (0, place)))
+        return rows
+
+    def _mask_place(self, ids: list[int], head: str) -> int:
+        """Where a row that begins with the text `head` has the label's mask."""
+        places = [i for i, token in enumerate(ids) if token == self.codec.mask_id]
+        if len(places) == 1:
+            return places[0]
+        # The text itself holds the mask's name: the label's is the first after the words before.
+        before = self.codec.encode(head).count(self.codec.mask_id)
+        if before >= len(places):
+            raise HardpromptError(
+                f"the tokenizer does not read {self.codec.mask} as its mask, "
+                f"as after {head[-40:]!r}"
+            )
+        return places[before]
 
     def slot_ids(
         self, prompts: Sequence[str], texts: Sequence[str]
@@ -50,66 +102,100 @@ class Renderer:
         """For each text, the tokens as which each slot is read inside the whole row; None where
         a slot melts into its neighbours, so that it has no tokens of its own."""
         cuts = self._cuts()
-        contexts: list[str] = []
+        written: list[str] = []
         for text in texts:
-            contexts.append(self.template.render(prompts, text))
-            contexts += [part.render(prompts[: part.n_slots], text) for part in cuts]
-        encoded = iter(self.codec.encode_many(contexts))
+            written.append(self.write(prompts, text))
+            written += [cut._beginning(prompts, text) for cut in cuts]
+        encoded = iter(self.codec.encode_many(written))
         return [_between(next(encoded), [next(encoded) for _ in cuts]) for _ in texts]
 
-    def _cuts(self) -> list[Template]:
+    def _cuts(self) -> list[Renderer]:
         """The template up to each slot, and through it, slot by slot."""
-        parts = self.template.parts
-        return [
-            replace(self.template, parts=parts[:end])
-            for place, part in enumerate(parts)
-            if isinstance(part, Slot)
-            for end in (place, place + 1)
-        ]
+        whole = self.template
+        cuts = [replace(whole, parts=whole.parts[:end], tail=()) for end in _ends(whole.parts)]
+        cuts += [replace(whole, tail=whole.tail[:end]) for end in _ends(whole.tail)]
+        return [replace(self, template=cut) for cut in cuts]
+
+    def _beginning(self, prompts: Sequence[str], text: str) -> str:
+        """A row as far as this part of a template goes: with the label's mask where it has one."""
+        given = prompts[: self.template.n_slots]
+        return self.write(given, text) if self.template.tail else self.template.render(given, text)
 
     def label_ids(self, words: Sequence[str], text: str, prompts: Sequence[str]) -> Labels:
-        """Tokens of each label word after a row, encoded together with it."""
-        context = self.template.render(prompts, text)
-        base, *joint = self.codec.encode_many(
-            [context, *(context + self.template.before_label + word for word in words)]
-        )
+        """Tokens of each label word in its place in a row, encoded together with it."""
+        (row,) = self.rows([prompts], [text])
+        before, after = self._around(row)
+        space = self.template.before_label
+        whole = [self.template.render(prompts, text, space + word) for word in words]
         labels = []
-        for word, ids in zip(words, joint, strict=True):
-            if ids[: len(base)] != base or len(ids) == len(base):
+        for word, ids in zip(words, self._encode(whole), strict=True):
+            end = len(ids) - len(after)
+            if ids[: len(before)] != before or ids[end:] != after or end <= len(before):
                 raise HardpromptError(
-                    f"the label word '{word}' melts into the text before it with this tokenizer; "
+                    f"the label word '{word}' melts into the text around it with this tokenizer; "
                     "put a space before {label} in the template"
                 )
-            labels.append(tuple(ids[len(base) :]))
+            labels.append(tuple(ids[len(before) : end]))
+            if self.codec.unknown_id in labels[-1]:
+                raise HardpromptError(
+                    f"the label word '{word}' has letters that the tokenizer does not know"
+                )
         if len(set(labels)) < len(labels):
             raise UsageError(f"label words must differ, got {', '.join(words)}")
         return tuple(labels)
 
+    def _around(self, row: Row) -> tuple[list[int], list[int]]:
+        (ids,) = row.segments
+        place = len(ids) if row.label is None else row.label[1]
+        return list(ids[:place]), list(ids[place:])
+
 
 def compile_rows(
-    renderer: Renderer, texts: Sequence[str], n_slots: int, probes: tuple[int, int]
+    renderer: Renderer, texts: Sequence[str], filled: Sequence[bool], probes: tuple[int, int]
 ) -> list[Row]:
-    """Rows around the slots, found by writing one of two probe tokens into each slot.
+    """Rows around the filled slots, found by writing one of two probe tokens into each.
 
     Encoding whole texts, not their parts, keeps what the tokenizer does at the seams. The two
     encodings must differ in the slots and nowhere else.
     """
-    first, second = (renderer.prompt_texts(_row(probe, n_slots), [1] * n_slots) for probe in probes)
+    first, second = (
+        renderer.rows([_probe_texts(renderer, filled, probe)] * len(texts), texts)
+        for probe in probes
+    )
     rows = []
-    for text, a, b in zip(
-        texts, renderer.encode(first, texts), renderer.encode(second, texts), strict=True
-    ):
+    for text, one, other in zip(texts, first, second, strict=True):
+        (a,), (b,) = one.segments, other.segments
         places = [i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y]
-        clean = len(a) == len(b) and len(places) == n_slots
+        clean = len(a) == len(b) and len(places) == sum(filled) and one.label == other.label
         if not clean or any((a[i], b[i]) != probes for i in places):
             raise HardpromptError(
                 f"the template {renderer.template.source!r} leaves no clean place for a token "
                 f"with this tokenizer, as in the text {text[:40]!r}; put a space before {{prompt}}"
             )
-        ends = [-1, *places, len(a)]
-        segments = [tuple(a[i + 1 : j]) for i, j in itertools.pairwise(ends)]
-        rows.append(Row(tuple(segments)))
+        rows.append(_split(one, places))
     return rows
+
+
+def _split(row: Row, places: list[int]) -> Row:
+    """A row cut at the tokens in its slots, which are left out."""
+    (ids,) = row.segments
+    ends = [-1, *places, len(ids)]
+    segments = tuple(ids[i + 1 : j] for i, j in itertools.pairwise(ends))
+    if row.label is None:
+        return Row(segments)
+    number = sum(place < row.label[1] for place in places)
+    return Row(segments, (number, row.label[1] - ends[number] - 1))
+
+
+def _probe_texts(renderer: Renderer, filled: Sequence[bool], probe: int) -> list[str]:
+    ids = np.where(filled, probe, EMPTY)
+    return renderer.prompt_texts(ids, [1] * len(filled))
+
+
+def _ends(parts: Sequence[Part]) -> list[int]:
+    """Where each slot begins and ends."""
+    slots = [place for place, part in enumerate(parts) if isinstance(part, Slot)]
+    return [end for place in slots for end in (place, place + 1)]
 
 
 def _between(row: list[int], heads: Sequence[list[int]]) -> tuple[tuple[int, ...], ...] | None:
@@ -118,10 +204,6 @@ def _between(row: list[int], heads: Sequence[list[int]]) -> tuple[tuple[int, ...
         return None
     ends = [len(head) for head in heads]
     return tuple(tuple(row[a:b]) for a, b in zip(ends[::2], ends[1::2], strict=True))
-
-
-def _row(token: int, n: int) -> IntArray:
-    return np.full(n, token, dtype=np.int64)
 
 
 def cut_texts(

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from hardprompt.errors import HardpromptError
 from hardprompt.models.base import Labels, PromptModel
 from hardprompt.scoring.compile import Renderer, compile_rows
 from hardprompt.scoring.losses import normalise
@@ -22,12 +23,11 @@ def score_texts(
     labels: Labels,
 ) -> FloatArray:
     """`(N, classes)` log-probabilities of the classes, each row rendered and read as a whole."""
-    return score_rows(model, renderer.encode(prompts, texts), labels)
+    return score_rows(model, renderer.rows([prompts] * len(texts), texts), labels)
 
 
-def score_rows(model: PromptModel, encoded: Sequence[Sequence[int]], labels: Labels) -> FloatArray:
-    """`(N, classes)` log-probabilities of the classes after rows of token ids."""
-    rows = [Row((tuple(ids),)) for ids in encoded]
+def score_rows(model: PromptModel, rows: Sequence[Row], labels: Labels) -> FloatArray:
+    """`(N, classes)` log-probabilities of the classes in rows without slots."""
     out = np.empty((len(rows), len(labels)))
     for group in group_rows(rows, range(len(rows))):
         out[group.examples] = model.label_log_probs(group, labels, [])[0]
@@ -51,15 +51,20 @@ class Scorer:
         self.texts = list(texts)
         self._probes = probes
         self._sample = min(self.texts, key=len)
+        self._frames: dict[tuple[bool, ...], Row | None] = {}
 
     def by_text(self, prompts: Sequence[str]) -> FloatArray:
         """`(N, classes)` for one prompt given as the text of each slot; any text will do."""
         return score_texts(self.model, self.renderer, prompts, self.texts, self.labels)
 
-    def by_contexts(self, contexts: Sequence[str]) -> FloatArray:
-        """`(N, classes)` for each text written out in full up to the label word."""
-        encoded = self.renderer.codec.encode_many(contexts)
-        return score_rows(self.model, encoded, self.labels)
+    def after(self, beginnings: Sequence[str]) -> FloatArray:
+        """`(N, classes)` of each text without a prompt, written after a beginning of its own."""
+        return score_rows(self.model, self.without_prompt(beginnings), self.labels)
+
+    def without_prompt(self, beginnings: Sequence[str]) -> list[Row]:
+        """The rows of `after`."""
+        empty = ("",) * len(self.slots)
+        return self.renderer.rows([empty] * len(self.texts), self.texts, beginnings)
 
     def by_points(self, points: FloatArray) -> FloatArray:
         """`(N, classes)` for one soft prompt, `(length, dim)` points, one slot after another."""
@@ -71,7 +76,7 @@ class Scorer:
 
     def hidden(self, prompts: Sequence[str]) -> FloatArray:
         """`(N, dim)` what the model holds of each text where it would write the label word."""
-        rows = [Row((tuple(ids),)) for ids in self.renderer.encode(prompts, self.texts)]
+        rows = self.renderer.rows([prompts] * len(self.texts), self.texts)
         found: dict[int, FloatArray] = {}
         for group in group_rows(rows, range(len(rows))):
             found |= zip(group.examples.tolist(), self.model.last_hidden(group), strict=True)
@@ -79,7 +84,7 @@ class Scorer:
 
     @cached_property
     def rows(self) -> list[Row]:
-        return compile_rows(self.renderer, self.texts, len(self.slots), self._probes)
+        return compile_rows(self.renderer, self.texts, (True,) * len(self.slots), self._probes)
 
     @cached_property
     def groups(self) -> list[Group]:
@@ -135,20 +140,32 @@ class Scorer:
 
     def survives(self, ids: IntArray) -> BoolArray:
         """`(n,)` whether each prompt, written out in the template, is read as these tokens."""
-        texts = [self.renderer.prompt_texts(row, self.slots) for row in ids]
-        contexts = [self.renderer.template.render(prompts, self._sample) for prompts in texts]
-        encoded = self.renderer.codec.encode_many(contexts)
-        segments = self.rows[self.texts.index(self._sample)].segments
-        alive = [
-            not all(prompts) or got == self._joined(row, segments)
-            for row, prompts, got in zip(ids, texts, encoded, strict=True)
-        ]
+        prompts = [self.renderer.prompt_texts(row, self.slots) for row in ids]
+        found = self.renderer.rows(prompts, [self._sample] * len(ids))
+        alive = [self._as_written(row, got) for row, got in zip(ids, found, strict=True)]
         return np.array(alive, dtype=bool)
 
-    def _joined(self, row: IntArray, segments: Sequence[Sequence[int]]) -> list[int]:
-        joined, at = list(segments[0]), 0
-        for width, segment in zip(self.slots, segments[1:], strict=True):
-            joined += [int(t) for t in row[at : at + width] if t != EMPTY]
-            joined += segment
-            at += width
-        return joined
+    def _as_written(self, row: IntArray, got: Row) -> bool:
+        ends = np.cumsum(self.slots)
+        parts = [row[end - width : end] for end, width in zip(ends, self.slots, strict=True)]
+        tokens = [[int(t) for t in part if t != EMPTY] for part in parts]
+        frame = self._frame(tuple(bool(slot) for slot in tokens))
+        mark = (EMPTY,)  # a label's place counts as well
+        return frame is not None and got.joined([], mark) == frame.joined(
+            [slot for slot in tokens if slot], mark
+        )
+
+    def _frame(self, filled: tuple[bool, ...]) -> Row | None:
+        """The sample row around its filled slots; an empty one takes its space along. None where
+        no token is read as itself then."""
+        if filled not in self._frames:
+            self._frames[filled] = self._compile_frame(filled)
+        return self._frames[filled]
+
+    def _compile_frame(self, filled: tuple[bool, ...]) -> Row | None:
+        if all(filled):
+            return self.rows[self.texts.index(self._sample)]
+        try:
+            return compile_rows(self.renderer, [self._sample], filled, self._probes)[0]
+        except HardpromptError:
+            return None

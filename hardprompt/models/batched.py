@@ -1,0 +1,182 @@
+"""What every family of models does alike: candidates times examples, in batches that fit."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hardprompt.models.base import Labels, ModelInfo
+from hardprompt.models.codec import Codec
+from hardprompt.scoring.batching import Batcher
+from hardprompt.scoring.plan import Group
+from hardprompt.types import FloatArray, IntArray
+
+EMBEDDING_CHUNK = 8192
+
+
+class BatchedModel(ABC):
+    """Pairs of a candidate and an example, dealt into batches; a family scores one batch."""
+
+    def __init__(self, model: Any, codec: Codec, info: ModelInfo, batcher: Batcher) -> None:
+        self.codec, self.info = codec, info
+        self._model = model.eval().requires_grad_(False)
+        self._batcher = batcher
+        self._device = next(model.parameters()).device
+
+    @abstractmethod
+    def _labels(self, group: Group, labels: Labels, parts: list[Tensor], example: Tensor) -> Tensor:
+        """`(rows, classes)`: log p(label word | row). `parts` are segments and slots in reading
+        order, each `(rows, t)` ids or `(rows, k, dim)` points; `example` numbers each row's
+        member of the group."""
+
+    @abstractmethod
+    def _next(self, group: Group, slots: int, parts: list[Tensor], example: Tensor) -> Tensor:
+        """`(rows, V)`: log p(token after the last of the `slots` filled ones | row)."""
+
+    @abstractmethod
+    def _hidden(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
+        """`(rows, dim)`: the last hidden state where the label word is predicted."""
+
+    @abstractmethod
+    def prompt_log_prob(self, ids: Sequence[int]) -> float:
+        """Mean log-probability of each token of a text; `ids` as `Codec.encode` gives them."""
+
+    @cached_property
+    def embeddings(self) -> FloatArray:
+        layer = self._model.get_input_embeddings()
+        ids = torch.arange(layer.weight.shape[0], device=self._device)
+        # Through the layer, not its weight: Gemma scales what it looks up.
+        with torch.no_grad():
+            chunks = [layer(part).float().cpu() for part in torch.split(ids, EMBEDDING_CHUNK)]
+        table: FloatArray = torch.cat(chunks).numpy()
+        return table
+
+    @torch.no_grad()
+    def label_log_probs(
+        self,
+        group: Group,
+        labels: Labels,
+        prompts: Sequence[IntArray | FloatArray],
+        members: IntArray | None = None,
+    ) -> FloatArray:
+        slots = [self._tensor(given) for given in prompts]
+        chosen = self._members(group, members)
+        n, g = (len(slots[0]) if slots else 1), len(chosen)
+        out = np.empty((n * g, len(labels)), dtype=np.float64)
+
+        def run(low: int, high: int) -> FloatArray:
+            pairs = torch.arange(low, high, device=self._device)
+            example = chosen[pairs % g]
+            parts = self._parts(group, slots, pairs // g, example)
+            scores: FloatArray = self._labels(group, labels, parts, example).cpu().numpy()
+            return scores
+
+        for low, high, scores in self._batcher.split(n * g, self._width(group, slots), run):
+            out[low:high] = scores
+        return out.reshape(n, g, len(labels))
+
+    def gradient(
+        self,
+        group: Group,
+        labels: Labels,
+        gold: IntArray,
+        points: Sequence[FloatArray],
+        members: IntArray | None = None,
+    ) -> tuple[FloatArray, list[FloatArray]]:
+        slots = [torch.from_numpy(np.array(p, np.float32)).to(self._device) for p in points]
+        chosen = self._members(group, members)
+        n, g = len(slots[0]), len(chosen)
+        out = np.empty((n * g, len(labels)), dtype=np.float64)
+        totals = [torch.zeros_like(slot) for slot in slots]
+        targets = self._tensor(gold)
+
+        def run(low: int, high: int) -> tuple[FloatArray, tuple[Tensor, ...]]:
+            pairs = torch.arange(low, high, device=self._device)
+            example = chosen[pairs % g]
+            leaves = [slot.clone().requires_grad_() for slot in slots]
+            with torch.enable_grad():
+                parts = self._parts(group, leaves, pairs // g, example)
+                scores = self._labels(group, labels, parts, example)
+                nll = -scores.log_softmax(-1).gather(1, targets[example, None]).sum()
+                found = torch.autograd.grad(nll, leaves, allow_unused=True)
+            kept = tuple(
+                torch.zeros_like(leaf) if part is None else part
+                for leaf, part in zip(leaves, found, strict=True)
+            )
+            return scores.detach().cpu().numpy(), kept
+
+        # A backward pass holds the activations of every layer: twice the room.
+        width = 2 * self._width(group, slots)
+        for low, high, (scores, parts) in self._batcher.split(n * g, width, run):
+            out[low:high] = scores
+            for total, part in zip(totals, parts, strict=True):
+                total += part
+        return out.reshape(n, g, len(labels)), [total.cpu().numpy() for total in totals]
+
+    @torch.no_grad()
+    def next_token_log_probs(self, group: Group, prompts: Sequence[IntArray]) -> FloatArray:
+        slots = [self._tensor(ids) for ids in prompts]
+        n, g = len(slots[0]), len(group)
+        total: FloatArray | None = None
+
+        def run(low: int, high: int) -> tuple[Tensor, Tensor]:
+            pairs = torch.arange(low, high, device=self._device)
+            parts = self._parts(group, slots, pairs // g, pairs % g)
+            return pairs // g, self._next(group, len(slots), parts, pairs % g)
+
+        for _, _, (rows, log_probs) in self._batcher.split(n * g, self._width(group, slots), run):
+            if total is None:
+                total = np.zeros((n, log_probs.shape[1]))
+            np.add.at(total, rows.cpu().numpy(), log_probs.cpu().numpy())
+        assert total is not None
+        return total / g
+
+    @torch.no_grad()
+    def last_hidden(self, group: Group) -> FloatArray:
+        assert len(group.segments) == 1, "a group without slots"
+
+        def run(low: int, high: int) -> FloatArray:
+            example = torch.arange(low, high, device=self._device)
+            parts = self._parts(group, [], example, example)
+            found: FloatArray = self._hidden(group, parts, example).float().cpu().numpy()
+            return found
+
+        pieces = self._batcher.split(len(group), self._width(group, []), run)
+        return np.concatenate([found for *_, found in pieces])
+
+    def _members(self, group: Group, members: IntArray | None) -> Tensor:
+        if members is None:
+            return torch.arange(len(group), device=self._device)
+        return self._tensor(members)
+
+    def _tensor(self, array: IntArray | FloatArray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+    def _width(self, group: Group, slots: Sequence[Tensor]) -> int:
+        constant = sum(part.shape[1] for part in group.segments)
+        return int(constant + sum(slot.shape[1] for slot in slots))
+
+    def _parts(
+        self, group: Group, slots: Sequence[Tensor], cand: Tensor, example: Tensor
+    ) -> list[Tensor]:
+        """Segments and slots in reading order, each `(rows, t)` ids or `(rows, k, dim)` points."""
+        parts = []
+        for i, segment in enumerate(group.segments):
+            parts.append(self._tensor(segment)[example])
+            if i < len(slots):
+                parts.append(slots[i][cand])
+        return parts
+
+    def _inputs(self, parts: list[Tensor]) -> dict[str, Tensor]:
+        """Rows for the model's forward pass: as ids, or as points where a part is given so."""
+        if not any(part.is_floating_point() for part in parts):
+            return {"input_ids": torch.cat(parts, 1)}
+        layer, dtype = self._model.get_input_embeddings(), self._model.dtype
+        points = [p.to(dtype) if p.is_floating_point() else layer(p) for p in parts]
+        return {"inputs_embeds": torch.cat(points, 1)}

@@ -1,0 +1,133 @@
+"""Masked language models: the label word is what the model would write in a mask's place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hardprompt.models.base import Labels
+from hardprompt.models.batched import BatchedModel
+from hardprompt.scoring.plan import Group
+from hardprompt.types import IntArray
+
+
+class MaskedModel(BatchedModel):
+    """Reads whole rows in both directions, what follows the label and closing tokens included.
+
+    A label word of several tokens takes as many masks; its score is the sum of the
+    log-probabilities of its tokens, each at its own mask, from one forward pass (as PET does in
+    training, Schick & Schuetze, 2021). There is one pass for each distinct number of masks.
+    """
+
+    def _labels(self, group: Group, labels: Labels, parts: list[Tensor], example: Tensor) -> Tensor:
+        out = torch.empty(len(example), len(labels), device=self._device)
+        for m in sorted({len(label) for label in labels}):
+            rows, where = self._with_masks(group, parts, example, m)
+            log_probs = self._log_probs(rows, where, self._padding(group, example))
+            for c, label in enumerate(labels):
+                if len(label) == m:
+                    ids = torch.tensor(label, device=self._device)
+                    out[:, c] = log_probs[:, torch.arange(m, device=self._device), ids].sum(1)
+        return out
+
+    def _next(self, group: Group, slots: int, parts: list[Tensor], example: Tensor) -> Tensor:
+        """At a mask put after the last filled slot; what follows it in the row stays there."""
+        rows, _ = self._with_masks(group, parts, example, 1)
+        end = 2 * slots  # segments and slots alternate up to here
+        mask = torch.full((len(example), 1), self.codec.mask_id, device=self._device)
+        where = torch.full_like(mask, sum(part.shape[1] for part in rows[:end]))
+        rows = [*rows[:end], mask, *rows[end:]]
+        return self._log_probs(rows, where, self._padding(group, example))[:, 0]
+
+    def _hidden(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
+        rows, where = self._with_masks(group, parts, example, 1)
+        options = self._options(rows, self._padding(group, example))
+        states: Tensor = self._model.base_model(**options).last_hidden_state
+        return _pick(states, where)[:, 0]
+
+    @torch.no_grad()
+    def prompt_log_prob(self, ids: Sequence[int]) -> float:
+        """Mean pseudo-log-likelihood of a token: each is masked in turn and read from the rest
+        (Salazar et al., 2020, equation 1, divided by the number of tokens)."""
+        start, end = len(self.codec.prefix), len(ids)
+        n = end - start
+        if n < 1:
+            return float("nan")
+        rows = np.tile(np.array([*ids, *self.codec.suffix], dtype=np.int64), (n, 1))
+        where = np.arange(start, end)[:, None]
+        wanted = self._tensor(rows[0, where])
+        np.put_along_axis(rows, where, self.codec.mask_id, axis=1)
+
+        def run(low: int, high: int) -> float:
+            places = self._tensor(where[low:high])
+            log_probs = self._log_probs([self._tensor(rows[low:high])], places, None)
+            return float(log_probs[:, 0].gather(1, wanted[low:high]).sum())
+
+        pieces = self._batcher.split(n, rows.shape[1], run)
+        return sum(found for _, _, found in pieces) / n
+
+    def _padding(self, group: Group, example: Tensor) -> Tensor | None:
+        """`(rows,)` tokens of padding at each row's end; None where no row has any."""
+        if not group.spread:
+            return None
+        padding: IntArray = group.last.max() - group.last
+        return self._tensor(padding)[example]
+
+    def _with_masks(
+        self, group: Group, parts: list[Tensor], example: Tensor, m: int
+    ) -> tuple[list[Tensor], Tensor]:
+        """The parts with m masks in the label's place, and where these stand, `(rows, m)`."""
+        assert group.label is not None
+        number, offsets = group.label
+        slots = len(parts) - len(group.segments)
+        number += min(number, slots)
+        at = self._tensor(offsets)[example][:, None]
+        part = parts[number]
+        tokens = torch.arange(part.shape[1], device=self._device)
+        filled = part.new_full((len(part), len(tokens) + m), self.codec.mask_id)
+        filled.scatter_(1, tokens + m * (tokens >= at), part)
+        start = sum(before.shape[1] for before in parts[:number])
+        where = start + at + torch.arange(m, device=self._device)
+        return [*parts[:number], filled, *parts[number + 1 :]], where
+
+    def _log_probs(self, parts: list[Tensor], where: Tensor, padding: Tensor | None) -> Tensor:
+        """`(rows, m, V)`: log p(token at the positions `where` | row)."""
+        with self._reading_only(where):
+            logits: Tensor = self._model(**self._options(parts, padding)).logits
+        if logits.shape[1] != where.shape[1]:
+            logits = _pick(logits, where)
+        return logits.float().log_softmax(-1)
+
+    def _options(self, parts: list[Tensor], padding: Tensor | None) -> dict[str, Any]:
+        """What the model is called with; padding is hidden from it."""
+        options: dict[str, Any] = self._inputs(parts)
+        if padding is not None:
+            width = sum(part.shape[1] for part in parts)
+            places = torch.arange(width, device=self._device)
+            options["attention_mask"] = (places < width - padding[:, None]).long()
+        return options
+
+    @contextmanager
+    def _reading_only(self, where: Tensor) -> Iterator[None]:
+        """The head sees nothing but these positions: the logits of all of them are most of the
+        memory of a small model, and a good part of its time."""
+
+        def pick(module: Any, inputs: Any, output: Any) -> Any:
+            if (states := getattr(output, "last_hidden_state", None)) is not None:
+                output.last_hidden_state = _pick(states, where)
+            return output
+
+        handle = self._model.base_model.register_forward_hook(pick)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+def _pick(states: Tensor, where: Tensor) -> Tensor:
+    return states.gather(1, where[..., None].expand(-1, -1, states.shape[-1]))
