@@ -104,7 +104,7 @@ def test_a_soft_prompt_at_words_scores_as_the_words(loaded, kind, source):  # no
     )
 
 
-@pytest.mark.parametrize("source", TEMPLATES)
+@pytest.mark.parametrize("source", TEMPLATES[:3])  # where the label words are one token each
 @pytest.mark.parametrize("kind", KINDS)
 def test_examples_stand_before_the_text(loaded, plain, kind, source):  # noqa: F811
     scorer, _ = build(loaded[kind], source)
@@ -143,19 +143,18 @@ def test_every_method_can_be_compared(folders, task_folder, tmp_path):  # noqa: 
     result = call(
         "compare", "--task", task_folder, "--model", folders["bert"], "--budget", 60,
         "--template", "{prompt:2} {text} It was {label} .", "--vocab-top", 100,
-        "--methods", ",".join(METHODS), "--output-dir", tmp_path, "--json",
+        "--methods", ",".join(METHODS), "--output-dir", tmp_path / "runs", "--json",
     )  # fmt: skip
-    folder = next(path for path in tmp_path.iterdir() if path.is_dir())
+    (folder,) = (tmp_path / "runs").iterdir()
     records = {name: json.loads((folder / f"{name}__seed0.json").read_text()) for name in METHODS}
     assert json.loads(result.stdout)
-    # A written template has no manual prompts.
-    assert [name for name, record in records.items() if record["skipped"]] == ["manual"]
+    assert [name for name, record in records.items() if record["skipped"]] == []
     about = folder / "prompt-tuning__seed0" / "soft"
     assert (about / "soft_prompt.safetensors").is_file(), "peft has no prompts for masked models"
 
 
 def test_check_reads_label_words_at_the_mask(folders, task_folder):  # noqa: F811
-    args = ["--task", task_folder, "--model", folders["bert"], "--json"]
-    told = json.loads(call("check", *args, "--template", "{text} It was {label} , {prompt}").stdout)
+    args = ["--model", folders["bert"], "--template", "{text} It was {label} , {prompt}"]
+    told = json.loads(call("check", task_folder, *args, "--json").stdout)
     assert told["ok"]
     assert all(label["tokens"] for label in told["labels"])
