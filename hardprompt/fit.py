@@ -9,7 +9,7 @@ import numpy as np
 from hardprompt.errors import HardpromptError
 from hardprompt.models.base import PromptModel
 from hardprompt.scoring.compile import Renderer, compile_rows, room_for, too_long
-from hardprompt.scoring.places import find_probes
+from hardprompt.scoring.places import find_probes, steady_label_ids
 from hardprompt.template import Template
 from hardprompt.vocabulary import Vocabulary
 
@@ -32,13 +32,14 @@ class Fit:
         self._context = model.info.context
         self._slots = template.slots(template.fixed_length or length)
         self._renderer = Renderer(model.codec, template)
+        self._tokens = vocabulary.tokens
         self._probes = self._find_probes(vocabulary, sample)
         filler = np.full(sum(self._slots), self._probes[0], dtype=np.int64)
         self._prompts = self._renderer.prompt_texts(filler, self._slots)
 
     def word(self, word: str, text: str) -> tuple[int, ...]:
         """Tokens of a label word after a text; raises where it has none of its own."""
-        return self._renderer.label_ids((word,), text, self._prompts)[0]
+        return steady_label_ids(self._renderer, (word,), text, self._slots, self._tokens)[0]
 
     def _find_probes(self, vocabulary: Vocabulary, sample: str) -> tuple[int, int]:
         """As the search does; where it would stop, any two, so that every text is unclean."""

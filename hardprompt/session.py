@@ -26,7 +26,7 @@ from hardprompt.objective import Objective
 from hardprompt.registry import make_strategy
 from hardprompt.scoring.compile import Renderer, cut_texts, room_for
 from hardprompt.scoring.losses import Loss, loss_named
-from hardprompt.scoring.places import find_probes, fitting
+from hardprompt.scoring.places import find_probes, fitting, steady_label_ids
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
 from hardprompt.strategies.auto import Auto, choose
@@ -92,7 +92,7 @@ class Session:
         )
         renderer = Renderer(model.codec, template)
         vocabulary, probes = _fit(vocabulary, model, renderer, slots, task)
-        scorers, cut = _scorers(model, task, renderer, slots, probes)
+        scorers, cut = _scorers(model, task, renderer, slots, vocabulary, probes)
         space = SearchSpace(
             tokens=vocabulary.tokens,
             slots=slots,
@@ -252,11 +252,13 @@ def _scorers(
     task: Task,
     renderer: Renderer,
     slots: tuple[int, ...],
+    vocabulary: Vocabulary,
     probes: tuple[int, int],
 ) -> tuple[dict[str, Scorer], dict[str, int]]:
     filler = np.full(sum(slots), probes[0], dtype=np.int64)
     longest = renderer.prompt_texts(filler, slots)
-    labels = renderer.label_ids(task.words, task.search[0].text, longest)
+    text = task.search[0].text
+    labels = steady_label_ids(renderer, task.words, text, slots, vocabulary.tokens)
     room = room_for(model.info.context, labels)
     scorers, cut = {}, {}
     for split in SPLITS:

@@ -182,6 +182,6 @@ def save_causal(family, folder, bare=False):
         vocab_size=len(tokenizer), n_embd=64, n_layer=2, n_head=4, n_positions=256,
         bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
-    louder(t.AutoModelForCausalLM.from_config(config), 4).save_pretrained(folder)
+    louder(t.AutoModelForCausalLM.from_config(config), 8).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

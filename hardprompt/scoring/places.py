@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from hardprompt.errors import HardpromptError
+from hardprompt.models.base import Labels
 from hardprompt.scoring.compile import Renderer, compile_rows
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.types import EMPTY, BoolArray, IntArray
 
-PAIRS = 32  # tried before a template is said to leave no clean place
+PAIRS = 32  # of words, all of which must find a clean place in a template
 
 
 def find_probes(renderer: Renderer, tokens: IntArray, n_slots: int, text: str) -> tuple[int, int]:
     """Two tokens that are read as themselves in every slot; whole words where there are any.
 
-    Raises `HardpromptError` where the template leaves no clean place for a token.
+    Raises `HardpromptError` where the template leaves no clean place for a token. Words must all
+    find one: some may chance to stay whole where others melt into what stands beside them.
     """
-    words = [int(t) for t in tokens if _is_word(renderer.codec.piece([int(t)]))]
-    likely = words if len(words) > 1 else tokens.tolist()
-    pairs = list(zip(likely, reversed(likely), strict=True))[:PAIRS]
-    for number, probes in enumerate(pairs):
+    words = _words(renderer, tokens)
+    likely = words or tokens.tolist()
+    clean: list[tuple[int, int]] = []
+    for probes in list(zip(likely, reversed(likely), strict=True))[:PAIRS]:
         try:
             compile_rows(renderer, [text], (True,) * n_slots, probes)
-        except HardpromptError:
-            if number + 1 == len(pairs):
+            clean.append(probes)
+        except HardpromptError as error:
+            failure = error
+            if words:
                 raise
-        else:
-            return probes
-    raise AssertionError("a vocabulary holds at least one token")
+    if not clean:
+        raise failure
+    return clean[0]
+
+
+def steady_label_ids(
+    renderer: Renderer,
+    label_words: Sequence[str],
+    text: str,
+    slots: Sequence[int],
+    tokens: IntArray,
+) -> Labels:
+    """Tokens of each label word; raises `HardpromptError` where some prompt would change them."""
+    fillers = (_words(renderer, tokens) or tokens.tolist())[:PAIRS]
+    for filler in fillers:
+        prompts = renderer.prompt_texts(np.full(sum(slots), filler, dtype=np.int64), slots)
+        labels = renderer.label_ids(label_words, text, prompts)
+    return labels
 
 
 def fitting(scorer: Scorer, tokens: IntArray, probe: int) -> BoolArray:
@@ -45,5 +66,8 @@ def fitting(scorer: Scorer, tokens: IntArray, probe: int) -> BoolArray:
     return fits
 
 
-def _is_word(piece: str) -> bool:
-    return piece.startswith(" ") and piece[1:].isalpha()
+def _words(renderer: Renderer, tokens: IntArray) -> list[int]:
+    """Tokens that are whole words; none where there are not two."""
+    pieces = ((int(token), renderer.codec.piece([int(token)])) for token in tokens)
+    words = [token for token, piece in pieces if piece.startswith(" ") and piece[1:].isalpha()]
+    return words if len(words) > 1 else []
