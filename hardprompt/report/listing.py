@@ -40,8 +40,8 @@ def strategies() -> str:
 def models() -> str:
     return (
         "mini        the embedded model: 5 M parameters, English, offline\n"
-        "HUB_ID      any causal model with safetensors weights on the hub, e.g. gpt2\n"
-        "FOLDER      any causal model saved with save_pretrained"
+        "HUB_ID      any causal or masked model with safetensors weights on the hub, e.g. gpt2\n"
+        "FOLDER      any causal or masked model saved with save_pretrained"
     )
 
 
