@@ -39,7 +39,7 @@ from hardprompt.vocabulary import Vocabulary
 
 SPLITS = ("search", "dev", "test")
 # The default budget is so much work of the model: parameters times tokens, both passes.
-DEFAULT_WORK, FEWEST, MOST = 9.0e12, 120, 4000
+DEFAULT_WORK, FEWEST, MOST = 8.0e12, 120, 4000
 
 
 @dataclass
