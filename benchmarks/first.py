@@ -22,7 +22,8 @@ from hardprompt.config import RunConfig
 from hardprompt.search import Search
 from hardprompt.session import Session
 
-STRATEGIES = ("random", "beam", "evolution", "swap", "optuna", "relax", "auto")
+# Not `auto`, which is `swap` in a space of this size, nor `exhaustive`, which would never end.
+STRATEGIES = ("random", "beam", "evolution", "swap", "optuna", "relax")
 
 
 def arguments() -> argparse.Namespace:
