@@ -24,6 +24,7 @@ from hardprompt.commands.options import (
     RUN,
     SEARCH_ROWS,
     TEMPLATE,
+    VOCABULARY,
     model_options,
 )
 from hardprompt.commands.predict import predict
@@ -80,15 +81,7 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     metavar="NAME=VALUE",
     help="A hyperparameter of the strategy; repeat for more.",
 )
-@click.option(
-    "--vocab",
-    "vocabulary",
-    default="words",
-    show_default=True,
-    help="words, ascii, all, or a file with one word a line.",
-)
-@click.option("--vocab-top", "vocabulary_top", type=int, help="Only the N most frequent tokens.")
-@click.option("--ban", type=click.Path(), help="A file with words to leave out, one a line.")
+@VOCABULARY
 @click.option("--allow-label-words", is_flag=True, help="Let prompts hold the label words.")
 @OBJECTIVE
 @METRIC

@@ -17,6 +17,7 @@ from hardprompt.commands.options import (
     OUTPUT_DIR,
     SEARCH_ROWS,
     TEMPLATE,
+    VOCABULARY,
     model_options,
 )
 from hardprompt.commands.task_options import task_options_without_seed
@@ -50,15 +51,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str) -> lis
     callback=_words,
     help="What to compare, with commas.",
 )
-@click.option(
-    "--vocab",
-    "vocabulary",
-    default="words",
-    show_default=True,
-    help="words, ascii, all, or a file with one word a line.",
-)
-@click.option("--vocab-top", "vocabulary_top", type=int, help="Only the N most frequent tokens.")
-@click.option("--ban", type=click.Path(), help="A file with words to leave out, one a line.")
+@VOCABULARY
 @METRIC
 @click.option(
     "--budget",

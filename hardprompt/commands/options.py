@@ -54,6 +54,16 @@ OBJECTIVE = click.option(
 METRIC = click.option(
     "--metric", default="accuracy", show_default=True, help="accuracy, macro-f1 or mcc."
 )
+VOCABULARY = together(
+    click.option(
+        "--vocab", "vocabulary", default="words", show_default=True,
+        help="words, ascii, all, or a file with one word a line.",
+    ),
+    click.option(
+        "--vocab-top", "vocabulary_top", type=int, help="Only the N most frequent tokens."
+    ),
+    click.option("--ban", type=click.Path(), help="A file with words to leave out, one a line."),
+)  # fmt: skip
 RUN = click.argument("run", required=False)
 NUMBER = click.option(
     "--number", type=click.IntRange(min=1), default=1, show_default=True,

@@ -44,12 +44,21 @@ def steady_label_ids(
     slots: Sequence[int],
     tokens: IntArray,
 ) -> Labels:
-    """Tokens of each label word; raises `HardpromptError` where some prompt would change them."""
-    fillers = (_words(renderer, tokens) or tokens.tolist())[:PAIRS]
-    for filler in fillers:
+    """Tokens of each label word, the same after each of a few prompts.
+
+    Raises `HardpromptError` where a prompt would change them, so that the word scored would not
+    be the word written.
+    """
+    found: set[Labels] = set()
+    for filler in (_words(renderer, tokens) or tokens.tolist())[:PAIRS]:
         prompts = renderer.prompt_texts(np.full(sum(slots), filler, dtype=np.int64), slots)
-        labels = renderer.label_ids(label_words, text, prompts)
-    return labels
+        found.add(renderer.label_ids(label_words, text, prompts))
+    if len(found) > 1:
+        raise HardpromptError(
+            f"the tokens of the label words {', '.join(label_words)} change with the prompt in "
+            f"the template {renderer.template.source!r}; put a space before {{label}}"
+        )
+    return found.pop()
 
 
 def fitting(scorer: Scorer, tokens: IntArray, probe: int) -> BoolArray:

@@ -23,10 +23,10 @@ class Swap(Strategy):
     by its first-order change (HotFlip, Ebrahimi et al., 2018, eq. 10; AutoPrompt, Shin et al.,
     2020, eq. 2), and measures `width` prompts with swaps drawn from the `top_k` of a place (GCG,
     Zou et al., 2023, algorithm 1). A share of the swaps, `fluent`, is drawn from shorter lists: of
-    the `likely` tokens that the model itself would write in a place, those of the best slope. They
-    read better and hold better on other texts. The best single swaps of a step are then joined one
-    after the other (I-GCG, Jia et al., 2024, section 3.3). Prompts without a gain for `patience`
-    steps give way to the next of the `buffer`, and that to a new start.
+    the `likely` tokens that the model itself would write in a place, those of the best slope. The
+    best single swaps of a step are then joined one after the other (I-GCG, Jia et al., 2024,
+    section 3.3). Prompts without a gain for `patience` steps give way to the next of the `buffer`,
+    and that to a new start.
 
     HotFlip: `width=1, top_k=1, starts=1`; AutoPrompt: `width=100, top_k=100, one_place=True`;
     GCG: `width=512, top_k=256, buffer=1`; all with `fluent=0, explore=0, merge=0, replace=1`.
