@@ -12,6 +12,7 @@ from hardprompt.objective import Objective
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.compile import Renderer, cut_texts
 from hardprompt.scoring.losses import LOSSES, loss_named, normalise
+from hardprompt.scoring.places import find_probes
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
 from hardprompt.template import Template
@@ -174,6 +175,18 @@ def test_dropping_keeps_the_best(make_model, name):
     kept = truth.loss <= bar
     assert told.exact[kept].all()
     np.testing.assert_allclose(told.loss[kept], truth.loss[kept], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_a_few_words_are_enough_to_find_the_slots(make_model, n):
+    _, model = make_model("gpt2")
+    words = Vocabulary.build(model.codec, len(model.embeddings)).tokens[:n]
+    renderer = Renderer(model.codec, Template.parse("{prompt} {text} {label}"))
+    first, second = find_probes(renderer, words, 1, TEXTS[0])
+    assert first != second
+    assert {first, second} <= set(words.tolist())
+    with pytest.raises(UsageError, match="one token is no search"):
+        find_probes(renderer, words[:1], 1, TEXTS[0])
 
 
 def test_empty_prompts_are_scored_as_text(make_model):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hardprompt.errors import HardpromptError
+from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.models.base import Labels
 from hardprompt.scoring.compile import Renderer, compile_rows
 from hardprompt.scoring.scorer import Scorer
@@ -18,13 +18,17 @@ PAIRS = 32  # of words, all of which must find a clean place in a template
 def find_probes(renderer: Renderer, tokens: IntArray, n_slots: int, text: str) -> tuple[int, int]:
     """Two tokens that are read as themselves in every slot; whole words where there are any.
 
-    Raises `HardpromptError` where the template leaves no clean place for a token. Words must all
-    find one: some may chance to stay whole where others melt into what stands beside them.
+    Raises `HardpromptError` where the template leaves no clean place for a token, `UsageError`
+    where there is one token only. Words must all find a place: some may chance to stay whole
+    where others melt into what stands beside them.
     """
     words = _words(renderer, tokens)
     likely = words or tokens.tolist()
+    pairs = [pair for pair in zip(likely, reversed(likely), strict=True) if len(set(pair)) > 1]
+    if not pairs:
+        raise UsageError("one token is no search; allow more with --vocab or --vocab-top")
     clean: list[tuple[int, int]] = []
-    for probes in list(zip(likely, reversed(likely), strict=True))[:PAIRS]:
+    for probes in pairs[:PAIRS]:
         try:
             compile_rows(renderer, [text], (True,) * n_slots, probes)
             clean.append(probes)
