@@ -250,6 +250,9 @@ def _make(path: Path, header: Mapping[str, Any]) -> None:
     part.unlink(missing_ok=True)
     connection = sqlite3.connect(part, isolation_level=None)
     try:
+        # Now, not when it is opened: a process killed in the switch leaves a journal that only a
+        # writer may roll back.
+        connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(SCHEMA)
         record = seal(f"note {HEADER[0]} {HEADER[1]}", json_arrays(dict(header)))
         connection.execute("INSERT INTO notes VALUES (?, ?, ?)", (*HEADER, record))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hardprompt.errors import HardpromptError
-from hardprompt.ledger import Ledger, Piece
+from hardprompt.ledger import Ledger, Piece, _make
 from hardprompt.records import seal, unseal
 from hardprompt.types import Batch, Feedback, Proposals
 
@@ -177,6 +177,12 @@ def test_a_crash_while_making_it_leaves_no_ledger(
     monkeypatch.undo()
     assert not (tmp_path / "l.db").exists()
     Ledger.create(tmp_path / "l.db", HEADER).close()  # neither file nor lock is in the way
+
+
+def test_a_new_ledger_needs_no_switch_of_its_journal(tmp_path: Path) -> None:
+    _make(tmp_path / "ledger.db", HEADER)
+    # A database's header, bytes 18 and 19: 2 is WAL (SQLite, file format, section 1.3.3).
+    assert (tmp_path / "ledger.db").read_bytes()[18:20] == b"\x02\x02"
 
 
 def test_a_newer_format_and_a_foreign_file_say_so(tmp_path: Path) -> None:
