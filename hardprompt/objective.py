@@ -35,6 +35,7 @@ class Objective:
     ) -> None:
         self.scorer, self.gold, self.space, self.loss = scorer, gold, space, loss
         self.dropping = dropping
+        self._open: dict[int, Group] = {}  # by slot: what proposals are asked on
         self.pairs_saved = 0  # (row, example) pairs that early dropping did not compute
         self.pairs = 0
 
@@ -148,7 +149,9 @@ class Objective:
         values = np.empty((len(ids), m))
         for numbers, prompts in self.scorer.shapes(ids):
             slot = _open_slot(prompts, self.space.slots)
-            group = self._heads(slot)
+            if slot not in self._open:
+                self._open[slot] = self._heads(slot)
+            group = self._open[slot]
             if not sum(part.shape[1] for part in (*group.segments, *prompts)):
                 # Nothing stands before the first token of a model without a beginning.
                 best[numbers], values[numbers] = self.space.tokens[:m], np.nan

@@ -1,5 +1,6 @@
 """Small random models of many families around the embedded tokenizer; nothing is downloaded."""
 
+import copy
 import json
 import os
 from pathlib import Path
@@ -70,11 +71,12 @@ def make_model(tokenizer):
     from transformers import AutoModelForCausalLM
 
     from hardprompt.models.causal import CausalModel
+    from hardprompt.models.choose import causal_model
     from hardprompt.models.codec import Codec
     from hardprompt.models.load import _info
     from hardprompt.scoring.batching import Batcher
 
-    def make(family, codec=None, tokens=2048, rows=None):
+    def make(family, codec=None, tokens=2048, rows=None, plain=False):
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(configs(len(tokenizer))[family]).eval()
         for weight in model.parameters():
@@ -82,7 +84,10 @@ def make_model(tokenizer):
                 weight.data.mul_(4)  # random models of the usual scale hardly react to a prompt
         codec = codec or Codec(tokenizer)
         info = _info(family, model, tokenizer)
-        return model, CausalModel(model, codec, info, Batcher(tokens, rows))
+        if plain:
+            return model, CausalModel(model, codec, info, Batcher(tokens, rows))
+        twin = copy.deepcopy(model)  # whose attention is another one from now on
+        return model, causal_model(twin, codec, info, Batcher(tokens, rows))
 
     return make
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hardprompt.models.codec import Codec
-from hardprompt.scoring.plan import Group
+from hardprompt.scoring.plan import Group, Row
 from hardprompt.types import FloatArray, IntArray
 
 Labels = tuple[tuple[int, ...], ...]  # token ids of each class' label word
@@ -35,6 +35,11 @@ class PromptModel(Protocol):
 
     codec: Codec
     info: ModelInfo
+    way: str  # how pairs are scored, for reports
+
+    def groups(self, rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:
+        """The examples among `rows` in groups that this model scores together."""
+        ...
 
     @property
     def embeddings(self) -> FloatArray:
@@ -48,9 +53,9 @@ class PromptModel(Protocol):
         prompts: Sequence[IntArray | FloatArray],
         members: IntArray | None = None,
     ) -> FloatArray:
-        """`(n, g, classes)`: log p(label word | row), for n prompts, given slot by slot as
-        `(n, k)` ids or `(n, k, dim)` points. `members` are the g rows of the group to score;
-        None: all."""
+        """`(n, g, classes)`: log p(label word | row) up to a constant of each row, for n prompts,
+        given slot by slot as `(n, k)` ids or `(n, k, dim)` points. `members` are the g rows of
+        the group to score; None: all."""
         ...
 
     def gradient(

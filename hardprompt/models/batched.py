@@ -14,7 +14,7 @@ from torch import Tensor
 from hardprompt.models.base import Labels, ModelInfo
 from hardprompt.models.codec import Codec
 from hardprompt.scoring.batching import Batcher
-from hardprompt.scoring.plan import Group
+from hardprompt.scoring.plan import Group, Row, group_rows
 from hardprompt.types import FloatArray, IntArray
 
 EMBEDDING_CHUNK = 8192
@@ -28,6 +28,11 @@ class BatchedModel(ABC):
         self._model = model.eval().requires_grad_(False)
         self._batcher = batcher
         self._device = next(model.parameters()).device
+
+    way = "rows read whole, those of like length together"
+
+    def groups(self, rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:
+        return group_rows(rows, examples)
 
     @abstractmethod
     def _labels(self, group: Group, labels: Labels, parts: list[Tensor], example: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from transformers.models.auto.modeling_auto import (
 from hardprompt.errors import HardpromptError, UsageError, unknown
 from hardprompt.models import mini
 from hardprompt.models.base import ModelInfo, PromptModel
-from hardprompt.models.causal import CausalModel
+from hardprompt.models.choose import causal_model
 from hardprompt.models.codec import Codec
 from hardprompt.models.masked import MaskedModel
 from hardprompt.models.tokenizer import load_tokenizer
@@ -60,8 +60,8 @@ def load_model(
     model = model.to(place)
     info = _info(name, model, tokenizer, "masked" if masked else "causal")
     tokens = CPU_TOKENS if place.type == "cpu" else GPU_TOKENS
-    family = MaskedModel if masked else CausalModel
-    return family(model, codec, info, Batcher(tokens, batch_size))
+    make = MaskedModel if masked else causal_model
+    return make(model, codec, info, Batcher(tokens, batch_size))
 
 
 def _load_weights(

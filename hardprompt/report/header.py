@@ -47,6 +47,7 @@ def _subject(session: Session, example: str) -> dict[str, str]:
         "labels": f"{words}; test has {counts}; majority baseline {majority:.3f}",
         "template": f"{session.template.source}  ({session.template_name})",
         "example": escape(example),
+        "scoring": session.model.way,
     }
 
 

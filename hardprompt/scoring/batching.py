@@ -43,6 +43,39 @@ class Batcher:
             yield low, high, result
             low = high
 
+    def tiles(
+        self, n: int, m: int, tokens_each: int, run: Callable[[int, int, int, int], Result]
+    ) -> Iterator[tuple[tuple[int, int, int, int], Result]]:
+        """Yields `((low, high, start, stop), run(low, high, start, stop))`, tiles of `n` by `m`
+        pairs that fit; all of the m stay together where they can.
+
+        A tile that runs out of memory is cut in two; what was finished before is kept.
+        """
+        todo = [(0, n, 0, m)] if n and m else []
+        while todo:
+            low, high, start, stop = todo.pop()
+            most = max(1, self.tokens // max(1, tokens_each))
+            if self.rows is not None:
+                most = min(most, self.rows)
+            n_here, m_here = max(1, most // (stop - start)), min(most, stop - start)
+            if n_here < high - low:
+                todo += [(low + n_here, high, start, stop)]
+                high = low + n_here
+            if m_here < stop - start:
+                todo += [(low, high, start + m_here, stop)]
+                stop = start + m_here
+            tile = low, high, start, stop
+            try:
+                result = run(*tile)
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                pairs = (high - low) * (stop - start)
+                self._shrink(pairs * tokens_each, pairs)
+                todo.append(tile)
+                continue
+            yield tile, result
+
     def _shrink(self, tokens: int, rows: int) -> None:
         if rows <= 1:
             raise HardpromptError(

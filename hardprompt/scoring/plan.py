@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from hardprompt.types import IntArray
 # Rows of nearly equal length share a batch: a causal model never sees padding to its right, and
 # from a masked one an attention mask hides it.
 SPREAD = 0.1
+# Where rows are scored for many prompts at once, so many of one length fill a batch by themselves.
+ENOUGH = 3
+# Beginnings that are read together. More of them need more padding and drop less early.
+BEGINNINGS = 32
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,13 @@ class Row:
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: a model keeps caches by group
 class Group:
-    """Examples whose segments have equal lengths, but for the last one, which is padded."""
+    """Examples whose segments have equal lengths, but for one, which is padded: the last, or the
+    first where `first` is given and all others are the same for all."""
 
     examples: IntArray  # (g,) their numbers
     segments: tuple[IntArray, ...]  # (g, t) each
     last: IntArray  # (g,) true lengths of the last segment
+    first: IntArray | None = None  # (g,) true lengths of the first segment
     label: tuple[int, IntArray] | None = None  # as of `Row`: the segment, (g,) tokens before it
 
     def __len__(self) -> int:
@@ -56,16 +62,44 @@ class Group:
         return int(self.last.max() - self.last.min())
 
 
-def group_rows(rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:
-    """Groups of rows that can be one batch, shortest first; the order never depends on scores."""
+def group_rows(rows: Sequence[Row], examples: Sequence[int], *, exact: bool = False) -> list[Group]:
+    """Groups of rows that can be one batch, shortest first; the order never depends on scores.
+    `exact`: rows of one length are a group wherever there are enough of them."""
     order = sorted(examples, key=lambda i: (shape(rows[i]), i))
     groups: list[list[int]] = []
     for i in order:
-        if groups and _fits(rows[groups[-1][0]], rows[i]):
+        if groups and _fits(rows, groups[-1], i, exact):
             groups[-1].append(i)
         else:
             groups.append([i])
     return [pack_rows(rows, members) for members in groups]
+
+
+def group_beginnings(rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:
+    """Groups for a model that reads each beginning once: where rows begin differently and go on
+    alike, beginnings of like length; else rows of equal length."""
+    if len({rows[i].segments[0] for i in examples}) == 1 or len(rows[examples[0]].segments) == 1:
+        return group_rows(rows, examples, exact=True)
+    order = sorted(examples, key=lambda i: (rows[i].segments[1:], len(rows[i].segments[0]), i))
+    groups: list[list[int]] = []
+    for i in order:
+        if groups and len(groups[-1]) < BEGINNINGS and _go_on_alike(rows[groups[-1][0]], rows[i]):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return [_pack_beginnings(rows, members) for members in groups]
+
+
+def _go_on_alike(first: Row, row: Row) -> bool:
+    return first.segments[1:] == row.segments[1:]
+
+
+def _pack_beginnings(rows: Sequence[Row], members: list[int]) -> Group:
+    beginnings, first = _pad([rows[i].segments[0] for i in members])
+    ends = [replace(rows[i], segments=rows[i].segments[1:]) for i in members]
+    alike = pack_rows(ends, list(range(len(ends))))
+    examples = np.array(members, dtype=np.int64)
+    return Group(examples, (beginnings, *alike.segments), alike.last, first)
 
 
 def shape(row: Row) -> tuple[int, ...]:
@@ -73,23 +107,35 @@ def shape(row: Row) -> tuple[int, ...]:
     return tuple(map(len, row.segments))
 
 
-def _fits(first: Row, row: Row) -> bool:
+def _fits(rows: Sequence[Row], group: Sequence[int], i: int, exact: bool) -> bool:
+    first = rows[group[0]]
     *heads, last = shape(first)
-    *other, length = shape(row)
+    *other, length = shape(rows[i])
+    if exact and len(group) >= ENOUGH and shape(rows[group[-1]]) != shape(rows[i]):
+        return False
     return heads == other and length - last <= SPREAD * first.length
 
 
 def pack_rows(rows: Sequence[Row], members: list[int]) -> Group:
     """These rows as one group; their segments must have equal lengths, but for the last."""
     *heads, last = zip(*(rows[i].segments for i in members), strict=True)
-    lengths = np.array([len(part) for part in last], dtype=np.int64)
-    padded = np.zeros((len(members), int(lengths.max())), dtype=np.int64)
-    for row, part in zip(padded, last, strict=True):
-        row[: len(part)] = part
+    padded, lengths = _pad(last)
     constant = [np.array(part, dtype=np.int64).reshape(len(members), -1) for part in heads]
     return Group(
-        np.array(members, dtype=np.int64), (*constant, padded), lengths, _places(rows, members)
+        np.array(members, dtype=np.int64),
+        (*constant, padded),
+        lengths,
+        label=_places(rows, members),
     )
+
+
+def _pad(parts: Sequence[tuple[int, ...]]) -> tuple[IntArray, IntArray]:
+    """Ids of unequal lengths as one array, filled up to the right, and their lengths."""
+    lengths = np.array([len(part) for part in parts], dtype=np.int64)
+    padded = np.zeros((len(parts), int(lengths.max())), dtype=np.int64)
+    for row, part in zip(padded, parts, strict=True):
+        row[: len(part)] = part
+    return padded, lengths
 
 
 def _places(rows: Sequence[Row], members: list[int]) -> tuple[int, IntArray] | None:

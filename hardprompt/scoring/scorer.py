@@ -89,7 +89,7 @@ class Scorer:
     @cached_property
     def groups(self) -> list[Group]:
         """All examples, in groups that share a batch."""
-        return group_rows(self.rows, range(len(self.rows)))
+        return self.model.groups(self.rows, range(len(self.rows)))
 
     def within(self, examples: IntArray | None) -> list[tuple[Group, IntArray | None]]:
         """Groups and their members among these examples; the constant beginnings are shared."""

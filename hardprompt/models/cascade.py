@@ -1,0 +1,239 @@
+"""Attention to keys and values that many rows share: computed once, never copied for each row.
+
+Known as cascade inference or Hydragen (Juravsky et al., 2024): the queries of all rows behind one
+beginning meet its keys in one matrix product. Registered with transformers once; a model takes
+part by its attention implementation alone, and hands `reading` through to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from hardprompt.errors import HardpromptError
+
+NAME = "hardprompt_cascade"
+
+
+class Unsupported(HardpromptError):
+    """The model's attention has more to it than a softmax over all that came before."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Keys and values of `X` beginnings, padded to the right; each is read by as many rows."""
+
+    keys: tuple[Tensor, ...]  # of each layer: (X, kv_heads, t, head_dim)
+    values: tuple[Tensor, ...]
+    lengths: Tensor  # (X,) true tokens of each
+    bias: Tensor | None  # (X, t), -inf at padding; None: there is none
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def width(self) -> int:
+        return int(self.keys[0].shape[2])
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(2 * keys.numel() * keys.element_size() for keys in self.keys)
+
+    def cut(self, low: int, high: int) -> Context:
+        """The beginnings `low..high`, as views."""
+        return self._each(lambda part: part[low:high])
+
+    def take(self, numbers: Tensor) -> Context:
+        """These beginnings, copied."""
+        return self._each(lambda part: part[numbers])
+
+    def _each(self, pick: Any) -> Context:
+        bias = None if self.bias is None else pick(self.bias)
+        keys, values = tuple(map(pick, self.keys)), tuple(map(pick, self.values))
+        return Context(keys, values, pick(self.lengths), bias)
+
+
+@dataclass
+class Reading:
+    """What one forward pass reads beside its own tokens, and what is wanted of it.
+
+    Rows are ordered by their beginning: all of the first, then all of the second.
+    """
+
+    context: Context | None = None
+    own: Tensor | None = None  # (1 or rows, w, w) bool: which own tokens each reads; None: causal
+    kept: list[tuple[Tensor, Tensor]] | None = None  # filled with the new keys and values
+    # (rows,) the one position asked for, or -1 for the last of each: the last layer does no more.
+    only: Tensor | int | None = None
+    last_layer: int = -1
+
+
+def cascade_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    reading: Reading | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """`query` (rows, heads, w, head_dim), `key`, `value` (rows, kv_heads, w, head_dim) of the new
+    tokens -> (rows, w, heads, head_dim). Raises `Unsupported`."""
+    if reading is None:
+        out, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **options
+        )
+        return out, None
+    for name in ("softcap", "s_aux", "sliding_window"):
+        if options.get(name) is not None:
+            raise Unsupported(f"attention with {name}")
+    if attention_mask is not None:
+        raise Unsupported("attention with a mask of its own")
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    if reading.kept is not None:
+        reading.kept.append((key, value))
+    w, own = query.shape[2], reading.own
+    only = reading.only if layer == reading.last_layer else None
+    if only is not None:
+        query, own = _only(query, only, own)
+    elif own is None and w > 1:
+        own = torch.ones(1, w, w, dtype=torch.bool, device=query.device).tril()
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    out = _attend(query, key, value, own, reading.context, layer, scale)
+    return (out if only is None else out.expand(-1, w, -1, -1)), None
+
+
+def _only(query: Tensor, only: Tensor | int, own: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The queries at the wanted positions, (rows, heads, 1, head_dim), and what they read."""
+    if isinstance(only, int):
+        return query[:, :, -1:], None if own is None else own[:, -1:]
+    rows = torch.arange(len(query), device=query.device)
+    places = torch.arange(query.shape[2], device=query.device)
+    own = places <= only[:, None] if own is None else own.expand(len(query), -1, -1)[rows, only]
+    return query[rows, :, only][:, :, None], own[:, None]
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    own: Tensor | None,
+    context: Context | None,
+    layer: int,
+    scale: float,
+) -> Tensor:
+    """(rows, wq, heads, head_dim)"""
+    if context is None:
+        return _by_rows(query, key, value, own, scale)
+    keys, values, bias = context.keys[layer], context.values[layer], context.bias
+    if bias is None and context.width < query.shape[2]:
+        # Little is shared and much is not: fused attention over copies is faster.
+        each = len(query) // len(keys)
+        key = torch.cat([keys.repeat_interleave(each, 0), key], 2)
+        value = torch.cat([values.repeat_interleave(each, 0), value], 2)
+        if own is not None:
+            own = functional.pad(own, (context.width, 0), value=True)
+        return _by_rows(query, key, value, own, scale)
+    return _shared(query * scale, key, value, own, (keys, values, bias))
+
+
+def _by_rows(query: Tensor, key: Tensor, value: Tensor, own: Tensor | None, scale: float) -> Tensor:
+    grouped = query.shape[1] != key.shape[1]
+    mask = None if own is None else own[:, None]
+    out = functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, scale=scale, enable_gqa=grouped
+    )
+    return out.transpose(1, 2)
+
+
+def _shared(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    own: Tensor | None,
+    shared: tuple[Tensor, Tensor, Tensor | None],
+) -> Tensor:
+    """One matrix product for all queries behind a beginning, one for each row's own tokens; one
+    softmax over both."""
+    keys, values, bias = shared
+    rows, heads, wq, dim = query.shape
+    x, kv, t, _ = keys.shape
+    c, g, w = rows // x, heads // kv, key.shape[2]
+
+    def by_beginning(part: Tensor, each: int) -> Tensor:
+        """(rows, kv * n, w, dim) -> (x * kv * c, n * w, dim) with each = n * w"""
+        part = part.reshape(x, c, kv, each, dim)
+        return part.transpose(1, 2).reshape(x * kv * c, each, dim)
+
+    q, k, v = by_beginning(query, g * wq), by_beginning(key, w), by_beginning(value, w)
+    scores = q.view(x * kv, -1, dim) @ keys.reshape(x * kv, t, dim).transpose(1, 2)
+    if bias is not None:
+        scores = scores.view(x, -1, t) + bias[:, None]
+    # A token alone: products by element, since a thousand of 1 by 1 matrices are slow.
+    mine = (q * k).sum(-1, keepdim=True) if w == 1 else q @ k.transpose(1, 2)
+    if own is not None:
+        mask = own.view(-1, c if len(own) > 1 else 1, 1, wq, w)[:, None]
+        mine = mine.view(x, kv, c, g, wq, w).masked_fill(~mask, float("-inf"))
+    both = torch.cat([scores.view(x, kv, c, g, wq, t), mine.view(x, kv, c, g, wq, w)], -1)
+    weights = both.softmax(-1, dtype=torch.float32).to(value.dtype)
+    shares = weights[..., t:].reshape(x * kv * c, g * wq, w)
+    out = weights[..., :t].reshape(x * kv, -1, t) @ values.reshape(x * kv, t, dim)
+    out = out.view(x * kv * c, g * wq, dim) + (shares * v if w == 1 else shares @ v)
+    return out.view(x, kv, c, g, wq, dim).permute(0, 2, 4, 1, 3, 5).reshape(rows, wq, heads, dim)
+
+
+AttentionInterface.register(NAME, cascade_attention)
+
+
+@contextmanager
+def last_layer_once(parts: tuple[torch.nn.Module, ...], reading: Reading) -> Iterator[None]:
+    """What follows the last layer's attention sees the one position that is read, nothing else.
+
+    Its output is then added to every position alike, which is right at the one that is read.
+    """
+    only = reading.only
+    if only is None:
+        yield
+        return
+
+    def pick(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return at(inputs[0], only), *inputs[1:]
+
+    with ExitStack() as stack:
+        for part in parts:
+            stack.callback(part.register_forward_pre_hook(pick).remove)
+        yield
+
+
+def at(states: Tensor, only: Tensor | int) -> Tensor:
+    """(rows, w, dim) -> (rows, 1, dim) at the position asked for."""
+    if isinstance(only, Tensor):
+        return states[torch.arange(len(states), device=states.device), only][:, None]
+    return states[:, -1:]
+
+
+def parts_after_attention(model: Any, n_layers: int) -> tuple[torch.nn.Module, ...]:
+    """The output projection and the MLP of the last layer; what of them has no usual name is left
+    to work in full."""
+    layers = next(
+        module
+        for module in model.base_model.modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module) == n_layers
+    )
+    last = layers[n_layers - 1]
+    attention = next((m for m in last.modules() if hasattr(m, "layer_idx")), None)
+    found = [getattr(last, "mlp", None)]
+    if attention is not None:
+        weighted = [m for m in attention.children() if getattr(m, "weight", None) is not None]
+        matrices = [m for m in weighted if m.weight.ndim == 2]
+        found += matrices[-1:]
+    return tuple(part for part in found if part is not None)

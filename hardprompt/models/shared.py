@@ -1,0 +1,307 @@
+"""The fast way of causal models: what several rows begin with is computed once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hardprompt.models.base import Labels, ModelInfo
+from hardprompt.models.cascade import Context
+from hardprompt.models.causal import CausalModel
+from hardprompt.models.codec import Codec
+from hardprompt.models.labels import LabelTrie
+from hardprompt.models.reader import Reader
+from hardprompt.models.texts import Texts
+from hardprompt.scoring.batching import Batcher
+from hardprompt.scoring.plan import Group, Row, group_beginnings
+from hardprompt.scoring.walk import Extend, Score, walk
+from hardprompt.types import FloatArray, IntArray
+
+# Keys and values of all texts stay as long as they take less; else they are computed anew.
+KEPT_BYTES = 2 * 1024**3
+
+
+class SharedCausalModel(CausalModel):
+    """Behind a text that comes first, prompts are read as a trie: no token twice. Where the
+    prompt comes first, its keys and values serve all texts. Of the last layer and of the
+    vocabulary, only what the label words need is computed."""
+
+    way = "what rows begin with is read once for all"
+
+    def __init__(self, model: Any, codec: Codec, info: ModelInfo, batcher: Batcher) -> None:
+        super().__init__(model, codec, info, batcher)
+        self._reader = Reader(model)
+        self._texts: WeakKeyDictionary[Group, Texts] = WeakKeyDictionary()
+        self._prompts: tuple[bytes, Context] | None = None
+
+    def groups(self, rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:
+        return group_beginnings(rows, examples)
+
+    @torch.no_grad()
+    def label_log_probs(
+        self,
+        group: Group,
+        labels: Labels,
+        prompts: Sequence[IntArray | FloatArray],
+        members: IntArray | None = None,
+    ) -> FloatArray:
+        trie, chosen = LabelTrie.of(labels), self._members(group, members)
+        slots = [self._tensor(given) for given in prompts]
+        n = len(slots[0]) if slots else 1
+        out = torch.empty(n, len(chosen), len(labels), device=self._device)
+        if group.first is None:
+            self._behind_prompts(group, trie, slots, chosen, out)
+        else:
+            self._behind_texts(group, trie, slots, chosen, out)
+        scores: FloatArray = out.double().cpu().numpy()
+        return scores
+
+    def gradient(
+        self,
+        group: Group,
+        labels: Labels,
+        gold: IntArray,
+        points: Sequence[FloatArray],
+        members: IntArray | None = None,
+    ) -> tuple[FloatArray, list[FloatArray]]:
+        trie, chosen = LabelTrie.of(labels), self._members(group, members)
+        slots = [torch.from_numpy(np.array(p, np.float32)).to(self._device) for p in points]
+        targets = self._tensor(gold)[chosen]
+        out = torch.empty(len(slots[0]), len(chosen), len(labels), device=self._device)
+        totals = [torch.zeros_like(slot) for slot in slots]
+        scores_of, width = self._differentiable(group, trie, chosen, slots)
+
+        def run(low: int, high: int, start: int, stop: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+            leaves = [slot[low:high].clone().requires_grad_() for slot in slots]
+            with torch.enable_grad():
+                scores = scores_of(leaves, start, stop)
+                wanted = targets[start:stop].expand(high - low, -1)[..., None]
+                nll = -scores.log_softmax(-1).gather(2, wanted).sum()
+                slopes = torch.autograd.grad(nll, leaves)
+            return scores.detach(), slopes
+
+        # A backward pass holds the activations of every layer: twice the room.
+        tiles = self._batcher.tiles(len(slots[0]), len(chosen), 2 * width, run)
+        for (low, high, start, stop), (scores, slopes) in tiles:
+            out[low:high, start:stop] = scores
+            for total, slope in zip(totals, slopes, strict=True):
+                total[low:high] += slope
+        return out.double().cpu().numpy(), [total.cpu().numpy() for total in totals]
+
+    def _differentiable(
+        self, group: Group, trie: LabelTrie, chosen: Tensor, slots: Sequence[Tensor]
+    ) -> tuple[Callable[[list[Tensor], int, int], Tensor], int]:
+        """`scores(leaves, start, stop)` of points in the slots on these members, and the tokens of
+        each row that are read for it. What the texts before the slots say is constant."""
+        if group.first is not None:
+            texts = self._texts_of(group, chosen, 0).up_to(0)
+
+            def behind(leaves: list[Tensor], start: int, stop: int) -> Tensor:
+                return self._scores(self._tails(group, leaves), trie, texts.cut(start, stop))
+
+            return behind, self._width(group, slots) - group.segments[0].shape[1]
+
+        def whole(leaves: list[Tensor], start: int, stop: int) -> Tensor:
+            varying = _varying(group)
+            heads = self._before_texts(group, leaves, varying)
+            each = torch.arange(len(heads), device=self._device)[:, None]
+            context = self._context(heads)
+            return self._through(group, trie, leaves, varying, context, each, chosen[start:stop])
+
+        return whole, self._width(group, slots)
+
+    @torch.no_grad()
+    def next_token_log_probs(self, group: Group, prompts: Sequence[IntArray]) -> FloatArray:
+        alike = all((part == part[0]).all() for part in group.segments[1:])
+        if not alike or not any(prompt.shape[1] for prompt in prompts):
+            return super().next_token_log_probs(group, prompts)
+        tails = self._tails(group, [self._tensor(prompt) for prompt in prompts])
+        texts = self._texts_of(group, self._members(group, None), 0).up_to(0)
+
+        def run(low: int, high: int, start: int, stop: int) -> FloatArray:
+            part = texts.cut(start, stop)
+            found = self._reader.next_log_probs(_behind(tails[low:high], part), part)
+            total: FloatArray = found.view(stop - start, high - low, -1).sum(0).cpu().numpy()
+            return total
+
+        tiles = self._batcher.tiles(len(tails), len(group), tails.shape[1], run)
+        totals: dict[int, FloatArray] = {}
+        for (low, *_), found in tiles:
+            totals[low] = totals[low] + found if low in totals else found
+        return np.concatenate([totals[low] for low in sorted(totals)]) / len(group)
+
+    def _head(self, group: Group) -> Any:
+        return None  # a cache of its own is for the way without shared beginnings
+
+    # Texts first
+
+    def _behind_texts(
+        self, group: Group, trie: LabelTrie, slots: list[Tensor], chosen: Tensor, out: Tensor
+    ) -> None:
+        tails = self._tails(group, slots)
+        texts = self._texts_of(group, chosen, tails.shape[1] - 1)
+        for step in _steps(tails):
+            if isinstance(step, Extend):
+                tokens = self._tensor(step.tokens)
+                texts.extend(self._reader, self._batcher, step.depth, tokens)
+            else:
+                rows = self._tensor(step.rows)
+                part = tails[rows, step.depth :]
+                self._fill(out, rows, part, trie, texts.up_to(step.depth))
+
+    def _fill(
+        self, out: Tensor, rows: Tensor, tails: Tensor, trie: LabelTrie, context: Context
+    ) -> None:
+        def run(low: int, high: int, start: int, stop: int) -> Tensor:
+            return self._scores(tails[low:high], trie, context.cut(start, stop))
+
+        width = tails.shape[1] + len(trie.tokens)
+        tiles = self._batcher.tiles(len(tails), len(context), width, run)
+        for (low, high, start, stop), scores in tiles:
+            out[rows[low:high], start:stop] = scores
+
+    def _scores(self, tails: Tensor, trie: LabelTrie, context: Context) -> Tensor:
+        """`(n, g, classes)`: each of the tails behind each beginning."""
+        found = self._reader.label_scores(_behind(tails, context), trie, context)
+        return found.view(len(context), len(tails), -1).transpose(0, 1)
+
+    def _tails(self, group: Group, slots: Sequence[Tensor]) -> Tensor:
+        """`(n, w)` ids or `(n, w, dim)` points: what follows the texts, which is alike for all."""
+        parts = []
+        for slot, segment in zip(slots, group.segments[1:], strict=True):
+            parts += [slot, self._tensor(segment[0]).expand(len(slot), -1)]
+        return self._reader.joined(parts)
+
+    def _texts_of(self, group: Group, chosen: Tensor, room: int) -> Texts:
+        """The texts of these members, with room for so many tokens behind them."""
+        texts = self._texts.get(group)
+        if texts is None or texts.room < room:
+            texts = Texts.read(self._reader, self._batcher, group, room, self._device)
+            held = sum(other.n_bytes for other in self._texts.values())
+            if held + texts.n_bytes <= KEPT_BYTES:
+                self._texts[group] = texts
+        return texts if len(chosen) == len(group) else texts.of(chosen)
+
+    # Prompts first
+
+    def _behind_prompts(
+        self, group: Group, trie: LabelTrie, slots: list[Tensor], chosen: Tensor, out: Tensor
+    ) -> None:
+        varying = _varying(group) if slots else 0
+        heads = self._before_texts(group, slots, varying)
+        width = self._width(group, slots) - heads.shape[1] + len(trie.tokens)
+        for numbers, rows in _sharing(heads, alone=len(slots) == varying):
+            context = self._known_context(heads[numbers])
+
+            def run(
+                low: int,
+                high: int,
+                start: int,
+                stop: int,
+                rows: Tensor = rows,
+                context: Context | None = context,
+            ) -> Tensor:
+                part = None if context is None else context.cut(low, high)
+                mine = chosen[start:stop]
+                return self._through(group, trie, slots, varying, part, rows[low:high], mine)
+
+            each = width * rows.shape[1]
+            for (low, high, start, stop), found in self._batcher.tiles(
+                len(rows), len(chosen), each, run
+            ):
+                out[rows[low:high].flatten(), start:stop] = found
+
+    def _through(
+        self,
+        group: Group,
+        trie: LabelTrie,
+        slots: Sequence[Tensor],
+        varying: int,
+        context: Context | None,
+        rows: Tensor,
+        members: Tensor,
+    ) -> Tensor:
+        """`(X * k, g, classes)`: behind each of the X heads its k candidates, `rows` (X, k), and
+        behind each of these every text."""
+        cand = rows.flatten().repeat_interleave(len(members))
+        example = members.repeat(rows.numel())
+        parts = self._parts(group, slots, cand, example)[2 * varying :]
+        tokens = self._reader.joined(parts)
+        ends = None
+        if group.spread:
+            last = self._tensor(group.last)
+            ends = tokens.shape[1] - int(group.last.max()) + last[example]
+        found = self._reader.label_scores(tokens, trie, context, ends)
+        return found.view(rows.numel(), len(members), -1)
+
+    def _before_texts(self, group: Group, slots: Sequence[Tensor], varying: int) -> Tensor:
+        """`(n, h)` ids or `(n, h, dim)` points of all before the segment that varies."""
+        n = len(slots[0]) if slots else 1
+        parts = [torch.empty(n, 0, dtype=torch.int64, device=self._device)]
+        for slot, segment in zip(slots[:varying], group.segments, strict=False):
+            parts += [self._tensor(segment[0]).expand(n, -1), slot]
+        return self._reader.joined(parts)
+
+    def _known_context(self, heads: Tensor) -> Context | None:
+        """That of the last call is remembered: it asked for the same prompts on other texts."""
+        if heads.is_floating_point():
+            return self._context(heads)
+        key = heads.cpu().numpy().tobytes()
+        if self._prompts is None or self._prompts[0] != key:
+            context = self._context(heads)
+            self._prompts = None if context is None else (key, context)
+            return context
+        return self._prompts[1]
+
+    def _context(self, heads: Tensor) -> Context | None:
+        """Keys and values of each head; None where nothing stands before the texts."""
+        n, h = heads.shape[:2]
+        if not h:
+            return None
+
+        def run(low: int, high: int) -> list[tuple[Tensor, Tensor]]:
+            return self._reader.keys_and_values(heads[low:high])
+
+        pieces = [layers for *_, layers in self._batcher.split(n, h, run)]
+        layers = [zip(*same, strict=True) for same in zip(*pieces, strict=True)]
+        keys, values = zip(*(map(torch.cat, layer) for layer in layers), strict=True)
+        return Context(keys, values, torch.full((n,), h, device=self._device), None)
+
+
+def _steps(tails: Tensor) -> Iterator[Extend | Score]:
+    if tails.is_floating_point():  # points between tokens have nothing in common
+        return iter([Score(0, np.arange(len(tails)))])
+    return walk(tails.cpu().numpy())
+
+
+def _behind(tails: Tensor, context: Context) -> Tensor:
+    """Every tail behind every beginning."""
+    return tails.repeat(len(context), *(1 for _ in tails.shape[1:]))
+
+
+def _varying(group: Group) -> int:
+    """The first segment in which the examples differ; else the last with a token to read."""
+    differ = [bool((part != part[0]).any()) for part in group.segments]
+    filled = [number for number, part in enumerate(group.segments) if part.shape[1]]
+    return differ.index(True) if any(differ) else max(filled, default=0)
+
+
+def _sharing(heads: Tensor, *, alone: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    """Heads shared by k candidates each, as `(X,)` numbers and the candidates `(X, k)`, for each
+    k. `alone`: no two candidates have the same."""
+    everyone = torch.arange(len(heads), device=heads.device)
+    if alone or heads.is_floating_point() or not heads.shape[1]:
+        yield everyone, everyone[:, None]
+        return
+    _, inverse, counts = torch.unique(heads, dim=0, return_inverse=True, return_counts=True)
+    order = inverse.argsort(stable=True)
+    starts = counts.cumsum(0) - counts
+    for k in counts.unique().tolist():
+        first = starts[counts == k]
+        rows = order[first[:, None] + torch.arange(k, device=heads.device)]
+        yield rows[:, 0], rows

@@ -1,0 +1,228 @@
+"""What rows begin with is read once, and the scores are those of whole rows."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from hardprompt.errors import HardpromptError
+from hardprompt.models.causal import CausalModel
+from hardprompt.models.choose import causal_model
+from hardprompt.models.codec import Codec
+from hardprompt.models.labels import LabelTrie
+from hardprompt.models.load import _info
+from hardprompt.models.shared import SharedCausalModel
+from hardprompt.scoring.batching import Batcher
+from hardprompt.scoring.losses import normalise
+from hardprompt.scoring.plan import Row
+from hardprompt.scoring.walk import Extend, walk
+from tests.conftest import FAMILIES
+
+# float32 log-probabilities of sums of up to three tokens: rounding is about 1e-6.
+TOLERANCE = 1e-5
+LABELS = {
+    "one token": ((7,), (9,)),
+    "a word that begins another": ((7,), (7, 8), (5,)),
+    "several": ((7, 8, 9), (7, 8, 5), (11, 4)),
+}
+TEXTS = [(21, 22, 23), (24, 25, 26, 27, 28, 29, 30), (31,), (32, 33, 34), (35, 36, 37, 38)] * 2
+TEMPLATES = {
+    "text first": [Row((text, (40, 41))) for text in TEXTS],
+    "text first, then nothing": [Row((text, ())) for text in TEXTS],
+    "prompt first": [Row(((2,), text)) for text in TEXTS],
+    "nothing before the prompt": [Row(((), text)) for text in TEXTS],
+    "around": [Row(((2,), text, (40,))) for text in TEXTS],
+    "two behind": [Row((text, (40,), ())) for text in TEXTS],
+    "unlike ends": [Row((text, (40 + i % 2,))) for i, text in enumerate(TEXTS)],
+}
+
+
+def prompts_for(rows, n, rng, width=3):
+    """n prompts for each slot, a third of which begin alike."""
+    slots = [rng.integers(50, 400, (n, width)) for _ in rows[0].segments[1:]]
+    slots[0][: n // 3] = slots[0][0]
+    slots[0][: n // 3, -1] = np.arange(50, 50 + n // 3)
+    return slots
+
+
+def scores(model, rows, labels, prompts, examples=None):
+    examples = range(len(rows)) if examples is None else examples
+    out = np.full((len(prompts[0]), len(rows), len(labels)), np.nan)
+    for group in model.groups(rows, examples):
+        out[:, group.examples] = normalise(model.label_log_probs(group, labels, prompts))
+    return out
+
+
+@pytest.fixture(scope="module")
+def both(make_model):
+    """`both(family)` -> the model as it shares beginnings, and as it reads whole rows."""
+    return lambda family, **options: (
+        make_model(family, **options)[1],
+        make_model(family, plain=True)[1],
+    )
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f != "gemma2"])
+def test_scores_are_those_of_whole_rows(both, family, template, labels):
+    shared, plain = both(family)
+    assert isinstance(shared, SharedCausalModel)
+    assert not isinstance(plain, SharedCausalModel)
+    rows = TEMPLATES[template]
+    prompts = prompts_for(rows, 12, np.random.default_rng(0))
+    expected = scores(plain, rows, labels, prompts)
+    assert np.abs(expected[0] - expected[-1]).max() > 0.1, "the model must react to the prompt"
+    np.testing.assert_allclose(scores(shared, rows, labels, prompts), expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(("tokens", "rows_at_once"), [(1, None), (50, None), (10**6, 3)])
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_the_size_of_batches_changes_nothing(both, template, tokens, rows_at_once):
+    shared, plain = both("llama", tokens=tokens, rows=rows_at_once)
+    rows = TEMPLATES[template]
+    prompts = prompts_for(rows, 7, np.random.default_rng(1))
+    expected = scores(plain, rows, LABELS["several"], prompts)
+    found = scores(shared, rows, LABELS["several"], prompts)
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gpt_neox"])
+def test_gradients_are_those_of_whole_rows(both, family, template):
+    shared, plain = both(family)
+    rows, labels = TEMPLATES[template], LABELS["a word that begins another"]
+    rng = np.random.default_rng(2)
+    points = [shared.embeddings[ids] for ids in prompts_for(rows, 3, rng)]
+    found = [total(model, rows, labels, points) for model in (shared, plain)]
+    for got, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def total(model, rows, labels, points):
+    """Scores and summed gradients over all groups."""
+    gold = np.arange(len(rows)) % len(labels)
+    out, slopes = np.zeros((3, len(rows), len(labels))), [np.zeros_like(p) for p in points]
+    for group in model.groups(rows, range(len(rows))):
+        found, each = model.gradient(group, labels, gold[group.examples], points)
+        out[:, group.examples] = normalise(found)
+        slopes = [a + b for a, b in zip(slopes, each, strict=True)]
+    return [out, *slopes]
+
+
+@pytest.mark.parametrize("template", ["text first", "prompt first"])
+def test_some_members_are_scored_as_all_are(both, template):
+    shared, _ = both("llama")
+    rows, labels = TEMPLATES[template], LABELS["one token"]
+    prompts = prompts_for(rows, 6, np.random.default_rng(3))
+    gold = np.zeros(len(rows), dtype=np.int64)
+    points = [shared.embeddings[ids] for ids in prompts]
+    for group in shared.groups(rows, range(len(rows))):
+        some = np.arange(len(group))[::2]
+        whole = shared.label_log_probs(group, labels, prompts)
+        part = shared.label_log_probs(group, labels, prompts, some)
+        np.testing.assert_allclose(normalise(part), normalise(whole[:, some]), atol=TOLERANCE)
+        graded, _ = shared.gradient(group, labels, gold[group.examples], points, some)
+        np.testing.assert_allclose(normalise(graded), normalise(part), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("template", ["text first", "prompt first", "around"])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_proposals_are_those_of_whole_rows(both, family, template):
+    shared, plain = both(family)
+    heads = [
+        Row((*row.segments[:1], ())) for row in TEMPLATES[template] if len(row.segments[0]) < 4
+    ]
+    prompts = prompts_for(heads, 4, np.random.default_rng(4))
+    for group in plain.groups(heads, range(len(heads))):
+        found = shared.next_token_log_probs(group, prompts)
+        np.testing.assert_allclose(
+            found, plain.next_token_log_probs(group, prompts), atol=TOLERANCE
+        )
+
+
+def test_no_token_of_a_beam_or_of_a_text_is_read_twice(both):
+    shared, _ = both("llama")
+    rows, labels = TEMPLATES["text first, then nothing"], LABELS["one token"]
+    (group,) = shared.groups(rows, range(len(rows)))
+    parent = np.full((60, 5), 99)
+    parent[:, -1] = np.arange(100, 160)
+    shared.label_log_probs(group, labels, [parent])  # reads the texts
+    read = []
+    layer = shared._model.get_input_embeddings()
+    handle = layer.register_forward_hook(lambda _, given, __: read.append(given[0].numel()))
+    shared.label_log_probs(group, labels, [parent])
+    handle.remove()
+    assert sum(read) == len(rows) * (4 + 60)
+
+
+@pytest.mark.parametrize("family", ["gemma2", "bloom", "mistral"])
+def test_other_attention_is_read_row_by_row(tokenizer, family):
+    """Soft caps, biases by distance, and sliding windows."""
+    size = {"vocab_size": len(tokenizer), "hidden_size": 64, "bos_token_id": 0, "eos_token_id": 0}
+    wide = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    config = {
+        "gemma2": lambda: transformers.Gemma2Config(
+            **size, **wide, intermediate_size=96, head_dim=16, sliding_window=8
+        ),
+        "bloom": lambda: transformers.BloomConfig(**size, n_layer=2, n_head=4),
+        "mistral": lambda: transformers.MistralConfig(
+            **size, **wide, intermediate_size=96, sliding_window=4
+        ),
+    }[family]()
+    codec = Codec(tokenizer)
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    for weight in model.parameters():
+        weight.data.mul_(4 if weight.ndim == 2 else 1)
+    info = _info(family, model, tokenizer)
+    rows, labels = TEMPLATES["text first"], LABELS["several"]
+    prompts = prompts_for(rows, 3, np.random.default_rng(5))
+    expected = scores(CausalModel(model, codec, info, Batcher(2048)), rows, labels, prompts)
+    chosen = causal_model(model, codec, info, Batcher(2048))
+    assert not isinstance(chosen, SharedCausalModel)
+    np.testing.assert_allclose(scores(chosen, rows, labels, prompts), expected, atol=TOLERANCE)
+
+
+def test_a_walk_scores_every_row_once_behind_its_own_beginning():
+    rng = np.random.default_rng(0)
+    for n, tokens in ((1, 3), (40, 2), (200, 3), (64, 1000)):
+        tails = rng.integers(0, tokens, (n, 5))
+        path, scored = np.full(5, -1), []
+        for step in walk(tails):
+            if isinstance(step, Extend):
+                path[step.depth : step.depth + len(step.tokens)] = step.tokens
+            else:
+                assert (tails[step.rows, : step.depth] == path[: step.depth]).all()
+                assert step.depth < 5
+                scored += step.rows.tolist()
+        assert sorted(scored) == list(range(n))
+
+
+def test_label_words_share_what_they_begin_with():
+    trie = LabelTrie.of(((1, 2, 3), (1, 2, 4), (1,), (5, 6)))
+    assert trie.tokens == (1, 5, 2)
+    assert trie.depths == (1, 1, 2)
+    assert trie.words[0] == ((0, 1), (1, 2), (3, 3))
+    own = trie.mask(2, torch.tensor([2, 1]), torch.device("cpu"))
+    assert own[0, 4].tolist() == [True, True, True, False, True]
+    assert own[1, 4].tolist() == [True, False, True, False, True]
+
+
+def test_tiles_that_run_out_of_memory_are_cut_and_none_is_done_twice():
+    for limit in (1, 5, 30, 10**6):
+        batcher, done = Batcher(tokens=10**4), np.zeros((17, 13), dtype=int)
+
+        def run(low, high, start, stop, limit=limit, done=done):
+            if (high - low) * (stop - start) > limit:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            done[low:high, start:stop] += 1
+
+        list(batcher.tiles(17, 13, 1, run))
+        assert (done == 1).all()
+    with pytest.raises(HardpromptError, match="out of memory with a single row"):
+        list(batcher.tiles(2, 2, 1, lambda *tile: _fail()))
+
+
+def _fail():
+    raise torch.OutOfMemoryError("CUDA out of memory")
