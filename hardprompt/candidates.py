@@ -21,6 +21,7 @@ class Candidate:
     loss: float
     dev: float
     fluency: float | None
+    screened: float | None = None  # the loss as the search saw it, in half precision
 
     @property
     def ids(self) -> list[int]:

@@ -100,7 +100,7 @@ class Objective:
             points = batch.embeds
             ids = np.zeros(points.shape[:2], dtype=np.int64)
             alive = np.ones(len(ids), dtype=bool)
-        parts = self.scorer.within(batch.examples)
+        parts = self.scorer.within(batch.examples, len(ids))
         n_examples = sum(_count(part) for part in parts)
         scores = np.full((len(ids), self.space.n_examples, len(self.scorer.labels)), np.nan)
         gradient = np.zeros(points.shape, dtype=np.float32)

@@ -54,6 +54,7 @@ def assemble(
             for number, candidate in enumerate(candidates)
         ],
         "pick": pick,
+        "screening": _screening(session, candidates),
         "baselines": judge.baselines(),
         "prior": judge.prior(best),
         "tokens": _tokens(session, evaluator, best),
@@ -203,6 +204,22 @@ def about_model(session: Session) -> dict[str, Any]:
         "fingerprint": info.fingerprint,
         "weights": info.weights,
         "tokenizer": info.tokenizer,
+    }
+
+
+def _screening(session: Session, candidates: Sequence[Candidate]) -> dict[str, Any] | None:
+    """What the search's half precision said of the listed prompts, beside the exact losses."""
+    seen = [(c.screened, c.loss) for c in candidates if c.screened is not None]
+    if session.screen is None or not seen:
+        return None
+    screened, exact = np.array(seen).T
+    before, after = (losses.argsort(kind="stable") for losses in (screened, exact))
+    return {
+        "dtype": session.screen.info.dtype,
+        "compared": len(seen),
+        "moved": int((before != after).sum()),
+        "same_best": bool(before[0] == after[0]),
+        "largest_difference": rounded(float(np.abs(screened - exact).max())),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,12 @@ class Search:
         assert self.study is not None
         session = self.session
         found = [
-            measure(evaluator, self._prompts(item.ids), "search", session.space.split(item.ids))
+            replace(
+                measure(
+                    evaluator, self._prompts(item.ids), "search", session.space.split(item.ids)
+                ),
+                screened=None if session.screen is None else item.loss,
+            )
             for item in self._shortlist(evaluator, baselines.empty.loss)
         ]
         if session.config.strategy == "auto":

@@ -21,7 +21,7 @@ from hardprompt.errors import UsageError
 from hardprompt.metrics import Metric, metric_named
 from hardprompt.models.base import PromptModel
 from hardprompt.models.codec import ANCHOR, Codec
-from hardprompt.models.load import load_model
+from hardprompt.models.load import load_model, screening_model
 from hardprompt.objective import Objective
 from hardprompt.registry import make_strategy
 from hardprompt.scoring.compile import Renderer, cut_texts, room_for
@@ -115,11 +115,22 @@ class Session:
         )  # fmt: skip
 
     @cached_property
+    def screen(self) -> PromptModel | None:
+        """The model that the search itself runs on, where it is another than the reports'."""
+        return screening_model(self.model, self.config.dtype)
+
+    @cached_property
     def objective(self) -> Objective:
-        gold = self.gold("search")
-        return Objective(
-            self.scorers["search"], gold, self.space, self.loss, dropping=self.config.dropping
-        )
+        gold, scorer = self.gold("search"), self.scorers["search"]
+        if self.screen is not None:
+            scorer = scorer.on(self.screen)
+        return Objective(scorer, gold, self.space, self.loss, dropping=self.config.dropping)
+
+    @property
+    def precision(self) -> str:
+        """What is computed in, the search first where it differs."""
+        exact = self.model.info.dtype
+        return exact if self.screen is None else f"{exact}, searched in {self.screen.info.dtype}"
 
     def gold(self, split: str) -> IntArray:
         rows = getattr(self.task, split)
@@ -173,7 +184,7 @@ class Session:
             "budget": self.budget,
             "task": self.task.fingerprint(),
             "model": self.model.info.fingerprint,
-            "dtype": self.model.info.dtype,
+            "dtype": self.precision,
             "template": self.template.source,
             "vocabulary": [self.config.vocabulary, len(self.vocabulary.tokens)],
             **versions(),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -23,13 +25,19 @@ EMBEDDING_CHUNK = 8192
 class BatchedModel(ABC):
     """Pairs of a candidate and an example, dealt into batches; a family scores one batch."""
 
+    way = "rows read whole, those of like length together"
+
     def __init__(self, model: Any, codec: Codec, info: ModelInfo, batcher: Batcher) -> None:
         self.codec, self.info = codec, info
         self._model = model.eval().requires_grad_(False)
         self._batcher = batcher
         self._device = next(model.parameters()).device
 
-    way = "rows read whole, those of like length together"
+    def copied(self, dtype: torch.dtype) -> tuple[Any, Codec, ModelInfo, Batcher]:
+        """What a model of this family is made from, in another precision."""
+        info = replace(self.info, dtype=str(dtype).removeprefix("torch."))
+        batcher = Batcher(self._batcher.tokens, self._batcher.rows)
+        return copy.deepcopy(self._model).to(dtype), self.codec, info, batcher
 
     def groups(self, rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:
         return group_rows(rows, examples)

@@ -218,7 +218,8 @@ def at(states: Tensor, only: Tensor | int) -> Tensor:
     """(rows, w, dim) -> (rows, 1, dim) at the position asked for."""
     if isinstance(only, Tensor):
         return states[torch.arange(len(states), device=states.device), only][:, None]
-    return states[:, -1:]
+    # Not as a view: a linear layer would meet its rows one by one.
+    return states[:, -1:].contiguous()
 
 
 def parts_after_attention(model: Any, n_layers: int) -> tuple[torch.nn.Module, ...]:

@@ -42,7 +42,7 @@ def _subject(session: Session, example: str) -> dict[str, str]:
     words = ", ".join(f"{label.name} = {label.word}" for label in task.labels)
     return {
         "model": f"{info.name} ({info.family}, {info.parameters / 1e6:.1f} M parameters, "
-        f"{info.dtype}, {info.device})",
+        f"{session.precision}, {info.device})",
         "task": f"{task.name} {task.version}".strip() + f"; {split_line} rows",
         "labels": f"{words}; test has {counts}; majority baseline {majority:.3f}",
         "template": f"{session.template.source}  ({session.template_name})",

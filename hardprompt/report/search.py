@@ -75,9 +75,20 @@ def _sentences(results: dict[str, Any]) -> list[str]:
         f"{results['measured']:,.0f} of {results['budget']:,.0f} prompts measured "
         f"(ended by {results['ended']}) in {results['timing']['total']:.0f} s."
     )
+    if screening := results.get("screening"):
+        lines.append(_screened(screening, results["model"]["dtype"]))
     lines.append(f"Next: hardprompt inspect {escape(results['run'])}")
     lines.append(f'Use it: hardprompt try {escape(results["run"])} "a text of yours"')
     return lines
+
+
+def _screened(screening: dict[str, Any], exact: str) -> str:
+    best = "the best stays" if screening["same_best"] else "another is the best"
+    return (
+        f"searched in {screening['dtype']}; in {exact}, as listed, {screening['moved']} of "
+        f"{screening['compared']} prompts are at another place by loss, {best}, and losses "
+        f"differ by at most {screening['largest_difference']:.4f}."
+    )
 
 
 def prior_warning(prior: dict[str, Any], split: str = "test") -> list[str]:

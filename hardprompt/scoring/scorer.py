@@ -15,6 +15,9 @@ from hardprompt.scoring.plan import Group, Row, group_rows
 from hardprompt.types import EMPTY, BoolArray, FloatArray, IntArray
 
 
+FEW = 4  # prompts measured together from which on rows of one length are enough for a batch
+
+
 def score_texts(
     model: PromptModel,
     renderer: Renderer,
@@ -52,6 +55,10 @@ class Scorer:
         self._probes = probes
         self._sample = min(self.texts, key=len)
         self._frames: dict[tuple[bool, ...], Row | None] = {}
+
+    def on(self, model: PromptModel) -> Scorer:
+        """The same rows on another model with the same tokenizer."""
+        return Scorer(model, self.renderer, self.texts, self.labels, self.slots, self._probes)
 
     def by_text(self, prompts: Sequence[str]) -> FloatArray:
         """`(N, classes)` for one prompt given as the text of each slot; any text will do."""
@@ -91,13 +98,24 @@ class Scorer:
         """All examples, in groups that share a batch."""
         return self.model.groups(self.rows, range(len(self.rows)))
 
-    def within(self, examples: IntArray | None) -> list[tuple[Group, IntArray | None]]:
-        """Groups and their members among these examples; the constant beginnings are shared."""
+    @cached_property
+    def few_groups(self) -> list[Group]:
+        """All examples, for a prompt or two: larger groups, since one fills a batch by itself."""
+        if any(group.first is not None for group in self.groups):
+            return self.groups
+        return group_rows(self.rows, range(len(self.rows)))
+
+    def within(
+        self, examples: IntArray | None, n: int = FEW
+    ) -> list[tuple[Group, IntArray | None]]:
+        """Groups for `n` prompts and their members among these examples; the constant beginnings
+        are shared."""
+        groups = self.groups if n >= FEW else self.few_groups
         if examples is None:
-            return [(group, None) for group in self.groups]
+            return [(group, None) for group in groups]
         wanted = np.zeros(len(self.rows), dtype=bool)
         wanted[examples] = True
-        found = [(group, np.flatnonzero(wanted[group.examples])) for group in self.groups]
+        found = [(group, np.flatnonzero(wanted[group.examples])) for group in groups]
         return [(group, members) for group, members in found if len(members)]
 
     def by_ids(
