@@ -15,7 +15,8 @@ from hardprompt.scoring.plan import Group, Row, group_rows
 from hardprompt.types import EMPTY, BoolArray, FloatArray, IntArray
 
 
-FEW = 4  # prompts measured together from which on rows of one length are enough for a batch
+# So many prompts measured together fill batches with rows of one length.
+FEW = 4
 
 
 def score_texts(
