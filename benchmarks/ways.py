@@ -16,7 +16,7 @@ from benchmarks import flops, peers
 from benchmarks.peers import Examples
 from hardprompt.models import mini
 from hardprompt.models.base import ModelInfo
-from hardprompt.models.causal import CausalModel
+from hardprompt.models.choose import causal_model
 from hardprompt.models.load import load_model
 from hardprompt.objective import Objective
 from hardprompt.scoring.batching import CPU_TOKENS, Batcher
@@ -120,6 +120,7 @@ class NoTokenizer:
 
     mask = None
     prefix = suffix = ()
+    special_ids = frozenset((0,))
 
 
 def plain_model(name: str, dtype: str) -> Any:
@@ -146,8 +147,9 @@ def our_model(name: str, dtype: str) -> Any:
         return load_model(name, dtype=str(DTYPES[dtype]).removeprefix("torch."), device="cpu")
     model = plain_model(name, dtype)
     parameters = sum(weight.numel() for weight in model.parameters())
-    info = ModelInfo(name, "gpt2", "causal", parameters, dtype, "cpu", 1024, name, name, name)
-    return CausalModel(model, NoTokenizer(), info, Batcher(CPU_TOKENS))
+    precision = str(DTYPES[dtype]).removeprefix("torch.")
+    info = ModelInfo(name, "gpt2", "causal", parameters, precision, "cpu", 1024, name, name, name)
+    return causal_model(model, NoTokenizer(), info, Batcher(CPU_TOKENS))
 
 
 def our_objective(model: Any, examples: Examples) -> Objective:

@@ -14,7 +14,6 @@ from hardprompt.scoring.losses import normalise
 from hardprompt.scoring.plan import Group, Row, group_rows
 from hardprompt.types import EMPTY, BoolArray, FloatArray, IntArray
 
-
 # So many prompts measured together fill batches with rows of one length.
 FEW = 4
 
