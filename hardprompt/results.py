@@ -11,6 +11,7 @@ import numpy as np
 from hardprompt.candidates import Baselines, Candidate
 from hardprompt.evaluation import Evaluator, shift_to_prior, without_each_word
 from hardprompt.metrics import interval, paired_gain, per_class
+from hardprompt.scoring.forecast import LEVEL, REFERENCES
 from hardprompt.session import Session, versions
 from hardprompt.study import Study
 from hardprompt.types import IntArray
@@ -48,6 +49,7 @@ def assemble(
         "budget": session.budget,
         "measured": rounded(study.spent),
         "ended": reason,
+        "race": _race(session, study),
         "seed": session.config.seed,
         "best": [
             judge.entry(candidate, opened=number in tested)
@@ -203,6 +205,21 @@ def about_model(session: Session) -> dict[str, Any]:
         "fingerprint": info.fingerprint,
         "weights": info.weights,
         "tokenizer": info.tokenizer,
+    }
+
+
+def _race(session: Session, study: Study) -> dict[str, Any] | None:
+    """What a race saved; its references, measured beside the search, count as its cost."""
+    if not session.config.race:
+        return None
+    references = REFERENCES * session.space.n_examples if study.pairs_saved else 0
+    computed = study.pairs - study.pairs_saved + references
+    return {
+        "level": LEVEL,
+        "references": REFERENCES,
+        "pairs": study.pairs,
+        "computed": computed,
+        "times": rounded(study.pairs / computed if computed else None),
     }
 
 

@@ -25,6 +25,7 @@ from hardprompt.models.load import load_model
 from hardprompt.objective import Objective
 from hardprompt.registry import make_strategy
 from hardprompt.scoring.compile import Renderer, cut_texts, room_for
+from hardprompt.scoring.forecast import LEVEL
 from hardprompt.scoring.losses import Loss, loss_named
 from hardprompt.scoring.places import find_probes, fitting, steady_label_ids
 from hardprompt.scoring.scorer import Scorer
@@ -40,6 +41,7 @@ from hardprompt.vocabulary import Vocabulary
 SPLITS = ("search", "dev", "test")
 # The default budget is so much work of the model: parameters times tokens, both passes.
 DEFAULT_WORK, FEWEST, MOST = 8.0e12, 120, 4000
+RACE = 1  # the stream of random numbers that a race draws from
 
 
 @dataclass
@@ -116,9 +118,16 @@ class Session:
 
     @cached_property
     def objective(self) -> Objective:
-        gold = self.gold("search")
+        config, gold = self.config, self.gold("search")
+        # A stream of its own: the strategy draws from the plain seed.
+        racing = np.random.default_rng([config.seed, RACE]) if config.race else None
         return Objective(
-            self.scorers["search"], gold, self.space, self.loss, dropping=self.config.dropping
+            self.scorers["search"],
+            gold,
+            self.space,
+            self.loss,
+            dropping=config.dropping,
+            racing=racing,
         )
 
     def gold(self, split: str) -> IntArray:
@@ -168,8 +177,11 @@ class Session:
         data = ("task", "data", "dev", "test", "text_field", "label_field", "labels")
         for key in ("device", "batch_size", "time", "model", *data):
             config.pop(key)
+        # Left out where there is none, as in the runs of before there were races.
+        races = {"race": LEVEL} if config.pop("race") else {}
         return {
             **config,
+            **races,
             "budget": self.budget,
             "task": self.task.fingerprint(),
             "model": self.model.info.fingerprint,
