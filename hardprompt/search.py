@@ -25,7 +25,6 @@ from hardprompt.types import IntArray
 
 LISTED, TESTED = 10, 3
 FLUENT = 3  # of those listed, prompts that are there because they read well
-RACED_PIECE = 256  # rows between two commits: rows that mostly end early, and are told apart better
 # What the clock must leave for dev, test and the report, as a share of the whole command.
 RESERVE = 0.35
 
@@ -91,7 +90,7 @@ class Search:
             ledger,
             budget=session.budget,
             seed=config.seed,
-            piece=RACED_PIECE if config.race else Study.piece,
+            piece=session.piece,
             patience=config.patience,
             deadline=self._late,
             on_piece=self.on_piece,

@@ -42,6 +42,7 @@ SPLITS = ("search", "dev", "test")
 # The default budget is so much work of the model: parameters times tokens, both passes.
 DEFAULT_WORK, FEWEST, MOST = 8.0e12, 120, 4000
 RACE = 1  # the stream of random numbers that a race draws from
+PIECE, RACED_PIECE = 64, 256  # rows between two commits; raced rows mostly end early
 
 
 @dataclass
@@ -129,6 +130,11 @@ class Session:
             dropping=config.dropping,
             racing=racing,
         )
+
+    @property
+    def piece(self) -> int:
+        """Rows to measure between two commits. The more run together, the fewer a race keeps."""
+        return RACED_PIECE if self.config.race else PIECE
 
     def gold(self, split: str) -> IntArray:
         rows = getattr(self.task, split)
