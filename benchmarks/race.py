@@ -14,6 +14,7 @@ import argparse
 import json
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -77,25 +78,14 @@ def searched(args: argparse.Namespace, strategy: str, seed: int, race: bool) -> 
     spent = time.process_time() - began
     references = REFERENCES * args.rows if race else 0
     return {
+        "strategy": strategy,
+        "seed": seed,
+        "race": race,
         "cpu_seconds": spent,
         "pairs": study.pairs,
         "computed": study.pairs - study.pairs_saved + references,
         "loss": study.ranking(1)[0].loss,
         "best": [found.ids.tolist() for found in study.ranking(TOP)],
-    }
-
-
-def compared(args: argparse.Namespace, strategy: str, seed: int) -> dict[str, Any]:
-    """The same search twice, and how far the second found what the first did."""
-    full, raced = (searched(args, strategy, seed, race) for race in (False, True))
-    best, again = full["best"], raced["best"]
-    return {
-        "strategy": strategy,
-        "seed": seed,
-        "recall": sum(ids in again for ids in best) / len(best),
-        "same_best": best[0] == again[0],
-        "full": full,
-        "raced": raced,
     }
 
 
@@ -107,28 +97,28 @@ def main() -> None:
     if file.exists():
         stored = json.loads(file.read_text(encoding="utf8"))
         done = stored["runs"] if stored["options"] == options else []
-    known = {(run["strategy"], run["seed"]) for run in done}
-    wanted = [("random", seed) for seed in range(args.seeds)]
-    wanted += [("swap", seed) for seed in range(args.swap_seeds)]
-    for strategy, seed in wanted:
-        if (strategy, seed) in known:
-            continue
-        done.append(compared(args, strategy, seed))
-        content = {"options": options, "level": LEVEL, "runs": done}
-        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf8")
-        print(strategy, seed, done[-1]["recall"], done[-1]["same_best"], flush=True)
+    known = {(run["strategy"], run["seed"], run["race"]) for run in done}
+    seeds = {"random": args.seeds, "swap": args.swap_seeds}
+    for strategy, n in seeds.items():
+        for seed, race in product(range(n), (False, True)):
+            if (strategy, seed, race) in known:
+                continue
+            done.append(searched(args, strategy, seed, race))
+            content = {"options": options, "level": LEVEL, "runs": done}
+            file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf8")
+            print(strategy, seed, race, done[-1]["loss"], flush=True)
     args.out.with_suffix(".md").write_text(table(args, done), encoding="utf8")
 
 
 def table(args: argparse.Namespace, done: list[dict[str, Any]]) -> str:
     """A Markdown table with the command that makes it and what it cost."""
-    minutes = sum(run[way]["cpu_seconds"] for run in done for way in ("full", "raced")) / 60
+    minutes = sum(run["cpu_seconds"] for run in done) / 60
     lines = [
         f"# --race on {args.task}, {args.rows} rows",
         "",
         f"`python benchmarks/race.py --out {args.out}`",
         "",
-        f"Model {args.model}, template {args.template}, {args.len} tokens, level {LEVEL:g} at each "
+        f"Model {args.model}, template {args.template}, {args.len} tokens, level {LEVEL:g} a "
         f"look; `random`: the best {TOP} of {args.prompts} prompts, `swap`: a budget of "
         f"{args.budget}. Full: every prompt on every row. Saved: pairs of prompt and row of the "
         "full measurement over those of the race, its references included; the mean of the seeds, "
@@ -142,19 +132,31 @@ def table(args: argparse.Namespace, done: list[dict[str, Any]]) -> str:
 
 
 def _line(strategy: str, done: list[dict[str, Any]]) -> str:
-    runs = [run for run in done if run["strategy"] == strategy]
-    times = [run["full"]["pairs"] / run["raced"]["computed"] for run in runs]
-    # What a search by gradients asks may differ, so that one recall says nothing.
-    recall = f"{np.mean([run['recall'] for run in runs]):.3f}" if strategy == "random" else "-"
-    same = sum(run["same_best"] for run in runs)
     full, raced = (
-        [np.mean([run[way][key] for run in runs]) for key in ("loss", "cpu_seconds")]
-        for way in ("full", "raced")
+        sorted(
+            (run for run in done if run["strategy"] == strategy and run["race"] == race),
+            key=lambda run: int(run["seed"]),
+        )
+        for race in (False, True)
     )
+    pairs = list(zip(full, raced, strict=True))
+    # A search that goes on from what it is told may ask for others: there, recall says nothing.
+    recall = "-"
+    if strategy == "random":
+        found = [ids in there["best"] for here, there in pairs for ids in here["best"]]
+        recall = f"{np.mean(found):.3f}"
+    same = sum(here["best"][0] == there["best"][0] for here, there in pairs)
+    times = [here["pairs"] / there["computed"] for here, there in pairs]
+    means = [
+        np.mean([run[key] for run in runs])
+        for key in ("loss", "cpu_seconds")
+        for runs in (full, raced)
+    ]
     return (
-        f"| {strategy} | {len(runs)} | {recall} | {same} of {len(runs)} | {full[0]:.4f} "
-        f"| {raced[0]:.4f} | {np.mean(times):.1f}x ({min(times):.1f}-{max(times):.1f}) "
-        f"| {full[1]:.1f} | {raced[1]:.1f} |"
+        f"| {strategy} | {len(pairs)} | {recall} | {same} of {len(pairs)} "
+        f"| {means[0]:.4f} | {means[1]:.4f} "
+        f"| {np.mean(times):.1f}x ({min(times):.1f}-{max(times):.1f}) "
+        f"| {means[2]:.0f} | {means[3]:.0f} |"
     )
 
 

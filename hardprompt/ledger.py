@@ -234,7 +234,7 @@ def _piece(number: int, arrays: Arrays) -> Piece:
     if "proposed" in arrays:
         proposals = Proposals(arrays["proposed"], arrays["log_probs"])
     gradient = arrays.get("gradient")
-    pairs = about.get("pairs", (0, 0))  # not in ledgers of the first days
+    pairs = about.get("pairs", (0, 0))  # not in the first ledgers
     return Piece(
         number,
         ids=arrays.get("ids"),

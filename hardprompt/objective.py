@@ -8,7 +8,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from hardprompt.scoring.forecast import FEWEST, REFERENCES, Forecast, common_order
+from hardprompt.scoring.forecast import FEWEST, REFERENCES, Forecast
 from hardprompt.scoring.losses import Loss, normalise
 from hardprompt.scoring.plan import Group, Row, pack_rows, shape
 from hardprompt.scoring.race import drop, race, smallest
@@ -116,9 +116,8 @@ class Objective:
         scores = scores[np.isfinite(scores).all(axis=(1, 2))]
         if len(scores) < 2:
             return None
-        order = common_order(self.gold, self.racing)
         losses, smooth = (form(scores, self.gold) for form in (self.loss.terms, self.loss.smooth))
-        return Forecast.learn(order, losses, smooth)
+        return Forecast.learn(losses, smooth, self.gold, self.racing)
 
     def _with_gradient(self, batch: Batch) -> Feedback:
         rows = batch.ids if batch.embeds is None else None

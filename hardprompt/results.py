@@ -219,7 +219,7 @@ def _race(session: Session, study: Study) -> dict[str, Any] | None:
         "references": REFERENCES,
         "pairs": study.pairs,
         "computed": computed,
-        "times": rounded(study.pairs / computed if computed else None),
+        "times": rounded(study.pairs / max(computed, 1)),
     }
 
 

@@ -42,7 +42,7 @@ SPLITS = ("search", "dev", "test")
 # The default budget is so much work of the model: parameters times tokens, both passes.
 DEFAULT_WORK, FEWEST, MOST = 8.0e12, 120, 4000
 RACE = 1  # the stream of random numbers that a race draws from
-PIECE, RACED_PIECE = 64, 256  # rows between two commits; raced rows mostly end early
+PIECE, RACED_PIECE = 64, 512  # rows between two commits; raced rows mostly end early
 
 
 @dataclass

@@ -75,8 +75,7 @@ def _sentences(results: dict[str, Any]) -> list[str]:
         f"{results['measured']:,.0f} of {results['budget']:,.0f} prompts measured "
         f"(ended by {results['ended']}) in {results['timing']['total']:.0f} s."
     )
-    if results.get("race"):
-        race = results["race"]
+    if race := results.get("race"):
         lines.append(f"race: {race['times']:.1f}x fewer rows measured; level {race['level']:g}")
     lines.append(f"Next: hardprompt inspect {escape(results['run'])}")
     lines.append(f'Use it: hardprompt try {escape(results["run"])} "a text of yours"')
