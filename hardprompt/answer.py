@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardprompt.ledger import Piece
+from hardprompt.scoring.race import smallest
 from hardprompt.types import Batch, BoolArray, Feedback, FloatArray, IntArray, Proposals
 
 Known = Mapping[bytes, tuple[float, bool]]  # loss and whether it is exact, of a question
@@ -126,14 +127,14 @@ class Asked:
             row if self.keys is None else self.keys[row]: float(self.loss[row])
             for row in np.flatnonzero(self.exact & np.isfinite(self.loss)).tolist()
         }
-        return _smallest(np.array(list(loss.values())), self.batch.keep)
+        return smallest(np.array(list(loss.values())), self.batch.keep)
 
 
 def allowed(part: Batch, feedback: Feedback) -> bool:
     """Whether every row that was dropped might be: its bound is not below the limit."""
     dropped = ~feedback.exact
     finite = feedback.loss[feedback.exact & np.isfinite(feedback.loss)]
-    limit = np.full(len(part), _smallest(finite, part.keep))
+    limit = np.full(len(part), smallest(finite, part.keep))
     if part.bar is not None:
         limit = np.minimum(limit, part.bar)
     # An infinite limit is no permission, whatever the bound.
@@ -162,11 +163,6 @@ def _keys(batch: Batch, ids: IntArray | None) -> list[bytes] | None:
     examples = () if batch.examples is None else batch.examples
     some = np.sort(np.asarray(examples, dtype=np.int64)).tobytes()
     return [row.tobytes() + some for row in ids]
-
-
-def _smallest(losses: FloatArray, n: int | None) -> float:
-    """The n-th smallest; inf where there are fewer."""
-    return float(np.sort(losses)[n - 1]) if n is not None and n <= len(losses) else float("inf")
 
 
 def _spread(old: NDArray[Any] | None, rows: IntArray, new: NDArray[Any], n: int) -> NDArray[Any]:

@@ -97,6 +97,7 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     help="manual, random, or any text; repeat for more.",
 )
 @click.option("--no-drop", is_flag=True, help="Measure every prompt to the end.")
+@click.option("--race", is_flag=True, help="Also drop prompts that are probably not good enough.")
 @click.option(
     "--resume",
     is_flag=False,

@@ -78,9 +78,12 @@ class RunConfig(TaskChoice):
     patience: float | None = None
     start: tuple[str, ...] = ("manual",)  # manual, random, or texts
     dropping: bool = True
+    race: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.race and not self.dropping:
+            raise UsageError("--race and --no-drop exclude each other")
         if self.length is not None and self.length < 1:
             raise UsageError(f"--len must be 1 or more, got {self.length}")
         longest = self.length or 10**9

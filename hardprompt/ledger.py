@@ -208,6 +208,7 @@ def _piece_arrays(batch: Batch, feedback: Feedback) -> Arrays:
         "shape": list(rows.shape),
         "gradient": batch.wants_gradient,
         "proposals": batch.wants_proposals,
+        "pairs": [feedback.pairs, feedback.pairs_saved],
     }
     arrays = {
         **json_arrays(about),
@@ -232,6 +233,8 @@ def _piece(number: int, arrays: Arrays) -> Piece:
     proposals = None
     if "proposed" in arrays:
         proposals = Proposals(arrays["proposed"], arrays["log_probs"])
+    gradient = arrays.get("gradient")
+    pairs = about.get("pairs", (0, 0))  # not in the first ledgers
     return Piece(
         number,
         ids=arrays.get("ids"),
@@ -240,7 +243,7 @@ def _piece(number: int, arrays: Arrays) -> Piece:
         examples=arrays.get("examples"),
         wants_gradient=about["gradient"],
         wants_proposals=about["proposals"],
-        feedback=Feedback(arrays["loss"], arrays["exact"], arrays.get("gradient"), proposals),
+        feedback=Feedback(arrays["loss"], arrays["exact"], gradient, proposals, *pairs),
     )
 
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property, partial
 
 import numpy as np
 
+from hardprompt.scoring.forecast import FEWEST, REFERENCES, Forecast
 from hardprompt.scoring.losses import Loss, normalise
 from hardprompt.scoring.plan import Group, Row, pack_rows, shape
-from hardprompt.scoring.race import race
+from hardprompt.scoring.race import drop, race, smallest
 from hardprompt.scoring.scorer import Scorer
+from hardprompt.scoring.sheet import Parts, Sheet, count, examples_of, total
 from hardprompt.space import SearchSpace
 from hardprompt.types import Batch, BoolArray, Feedback, FloatArray, IntArray, Proposals
 
 BLOCKS = 4
 # What the model would write next hardly depends on the text: a few say enough.
 PROPOSAL_EXAMPLES = 16
-
-Parts = Sequence[tuple[Group, IntArray | None]]
 
 
 class Objective:
@@ -32,9 +33,11 @@ class Objective:
         loss: Loss,
         *,
         dropping: bool = True,
+        racing: np.random.Generator | None = None,
     ) -> None:
+        """`racing` draws what a race is run by; None: only what is surely above is dropped."""
         self.scorer, self.gold, self.space, self.loss = scorer, gold, space, loss
-        self.dropping = dropping
+        self.dropping, self.racing = dropping, racing
         self._open: dict[int, Group] = {}  # by slot: what proposals are asked on
         self.pairs_saved = 0  # (row, example) pairs that early dropping did not compute
         self.pairs = 0
@@ -47,47 +50,75 @@ class Objective:
         alive = self.scorer.survives(ids)
         loss = np.full(len(ids), np.nan)
         exact = np.ones(len(ids), dtype=bool)
+        pairs, saved = self.pairs, self.pairs_saved
         if alive.any():
             loss[alive], exact[alive] = self._losses(ids[alive], batch, alive)
-        return Feedback(loss, exact, proposals=self._proposals(batch, ids))
+        return Feedback(
+            loss,
+            exact,
+            proposals=self._proposals(batch, ids),
+            pairs=self.pairs - pairs,
+            pairs_saved=self.pairs_saved - saved,
+        )
 
     def _losses(
         self, ids: IntArray, batch: Batch, alive: BoolArray
     ) -> tuple[FloatArray, BoolArray]:
-        parts = self.scorer.within(batch.examples)
+        bar = None if batch.bar is None else batch.bar[alive]
+        forecast = self._forecast(len(ids), bar, batch)
+        blocks = self._blocks(batch, len(ids), forecast)
+        sheet = Sheet(self.scorer, ids, self.gold, self.loss, blocks)
+        how = len(ids), sheet.sizes, sheet.measure
+        if forecast is None:
+            finished, saved = drop(*how, sheet.bound, bar=bar, keep=batch.keep)
+        else:
+            limits = partial(sheet.limits, forecast)
+            finished, saved = race(*how, limits, bar=bar, keep=batch.keep)
+        self.pairs_saved += saved
+        self.pairs += len(ids) * sheet.n_examples
+        loss = sheet.bound(np.arange(len(ids)))
+        if forecast is not None:
+            # What a row seemed to come to is no bound: all that is said is that it is above.
+            limit = smallest(loss[finished], batch.keep)
+            loss[~finished] = limit if bar is None else np.minimum(bar, limit)[~finished]
+        return loss, finished
+
+    def _blocks(self, batch: Batch, n: int, forecast: Forecast | None) -> list[Parts]:
+        """Examples to be measured together before the next rows are dropped."""
+        if forecast is not None:
+            return [self.scorer.within(examples) for examples in forecast.blocks()]
+        parts = self.scorer.within(batch.examples, n)
         may_drop = self.dropping and self.loss.bounded
         if not may_drop or (batch.bar is None and batch.keep is None):
-            blocks = [list(parts)]
-        else:
-            blocks = _deal(parts)
-        sizes = [sum(_count(part) for part in block) for block in blocks]
-        n_examples = sum(sizes)
-        scores = np.full((len(ids), self.space.n_examples, len(self.scorer.labels)), np.nan)
-        seen = np.zeros((len(ids), self.space.n_examples), dtype=bool)
+            return [parts]
+        return _deal(parts)
 
-        def measure(rows: IntArray, block: int) -> None:
-            if not len(rows):
-                return
-            found = np.empty((len(rows), *scores.shape[1:]))
-            self.scorer.by_ids(ids[rows], blocks[block], found)
-            examples = _examples(blocks[block])
-            scores[np.ix_(rows, examples)] = found[:, examples]
-            seen[np.ix_(rows, examples)] = True
+    def _forecast(self, n: int, bar: FloatArray | None, batch: Batch) -> Forecast | None:
+        """What to race n rows of this batch by; None: nothing may be dropped, or not so."""
+        few = batch.keep is None or batch.keep >= n
+        if self.racing is None or (few and (bar is None or not np.isfinite(bar).any())):
+            return None
+        examples = self.space.n_examples if batch.examples is None else len(batch.examples)
+        if examples < FEWEST or self._learned is None:
+            return None
+        return self._learned.within(batch.examples)
 
-        def bound(rows: IntArray) -> FloatArray:
-            totals = [self._total(scores[row], seen[row], n_examples) for row in rows]
-            return np.array(totals, dtype=np.float64)
+    @cached_property
+    def _learned(self) -> Forecast | None:
+        """What random prompts show of the examples; None where they cannot be measured.
 
-        bar = None if batch.bar is None else batch.bar[alive]
-        everyone = np.arange(len(ids))
-        finished, saved = race(len(ids), sizes, measure, bound, bar=bar, keep=batch.keep)
-        self.pairs_saved += saved
-        self.pairs += len(ids) * n_examples
-        return bound(everyone), finished
-
-    def _total(self, scores: FloatArray, seen: BoolArray, n: int) -> float:
-        # Summed in the order of the examples, whatever the batches were.
-        return float(self.loss.total(scores[None, seen], self.gold[seen], n)[0])
+        They are the same for every batch and for a resumed run, and so is what is dropped.
+        """
+        assert self.racing is not None
+        ids = self.space.random(self.racing, 4 * REFERENCES)
+        ids = ids[self.scorer.survives(ids)][:REFERENCES]
+        scores = np.empty((len(ids), self.space.n_examples, len(self.scorer.labels)))
+        self.scorer.by_ids(ids, self.scorer.within(None), scores)
+        scores = scores[np.isfinite(scores).all(axis=(1, 2))]
+        if len(scores) < 2:
+            return None
+        losses, smooth = (form(scores, self.gold) for form in (self.loss.terms, self.loss.smooth))
+        return Forecast.learn(losses, smooth, self.gold, self.racing)
 
     def _with_gradient(self, batch: Batch) -> Feedback:
         rows = batch.ids if batch.embeds is None else None
@@ -101,19 +132,20 @@ class Objective:
             ids = np.zeros(points.shape[:2], dtype=np.int64)
             alive = np.ones(len(ids), dtype=bool)
         parts = self.scorer.within(batch.examples, len(ids))
-        n_examples = sum(_count(part) for part in parts)
+        n_examples = sum(count(part) for part in parts)
         scores = np.full((len(ids), self.space.n_examples, len(self.scorer.labels)), np.nan)
         gradient = np.zeros(points.shape, dtype=np.float32)
         self._accumulate(ids, points, parts, scores, gradient)
         gradient /= n_examples
         gradient[~alive] = np.nan
         seen = np.zeros(self.space.n_examples, dtype=bool)
-        seen[_examples(parts)] = True
-        loss = np.array([self._total(row, seen, n_examples) for row in scores])
+        seen[examples_of(parts)] = True
+        loss = np.array([total(self.loss, row, self.gold, seen, n_examples) for row in scores])
         loss[~alive] = np.nan
         self.pairs += len(ids) * n_examples
         width = rows.shape[1] if rows is not None else points.shape[1]
-        return Feedback(loss, np.ones(len(ids), dtype=bool), gradient[:, :width])
+        exact = np.ones(len(ids), dtype=bool)
+        return Feedback(loss, exact, gradient[:, :width], pairs=len(ids) * n_examples)
 
     def _accumulate(
         self,
@@ -187,22 +219,12 @@ def _open_slot(prompts: Sequence[IntArray], slots: Sequence[int]) -> int:
     return len(slots) - 1
 
 
-def _count(part: tuple[Group, IntArray | None]) -> int:
-    group, members = part
-    return len(group) if members is None else len(members)
-
-
-def _examples(parts: Parts) -> IntArray:
-    found = [g.examples if m is None else g.examples[m] for g, m in parts]
-    return np.concatenate(found)
-
-
-def _deal(parts: Parts) -> list[list[tuple[Group, IntArray | None]]]:
+def _deal(parts: Parts) -> list[Parts]:
     """Groups dealt into blocks of like size; every block has short and long texts."""
     blocks: list[list[tuple[Group, IntArray | None]]] = [[] for _ in range(BLOCKS)]
     sizes = [0] * BLOCKS
     for part in parts:
         smallest = sizes.index(min(sizes))
         blocks[smallest].append(part)
-        sizes[smallest] += _count(part)
+        sizes[smallest] += count(part)
     return [block for block in blocks if block]

@@ -11,6 +11,7 @@ import numpy as np
 from hardprompt.candidates import Baselines, Candidate
 from hardprompt.evaluation import Evaluator, shift_to_prior, without_each_word
 from hardprompt.metrics import interval, paired_gain, per_class
+from hardprompt.scoring.forecast import LEVEL, REFERENCES
 from hardprompt.session import Session, versions
 from hardprompt.study import Study
 from hardprompt.types import IntArray
@@ -48,6 +49,7 @@ def assemble(
         "budget": session.budget,
         "measured": rounded(study.spent),
         "ended": reason,
+        "race": _race(session, study),
         "seed": session.config.seed,
         "best": [
             judge.entry(candidate, opened=number in tested)
@@ -220,6 +222,21 @@ def _screening(session: Session, candidates: Sequence[Candidate]) -> dict[str, A
         "moved": int((before != after).sum()),
         "same_best": bool(before[0] == after[0]),
         "largest_difference": rounded(float(np.abs(screened - exact).max())),
+    }
+
+
+def _race(session: Session, study: Study) -> dict[str, Any] | None:
+    """What a race saved; its references, measured beside the search, count as its cost."""
+    if not session.config.race:
+        return None
+    references = REFERENCES * session.space.n_examples if study.pairs_saved else 0
+    computed = study.pairs - study.pairs_saved + references
+    return {
+        "level": LEVEL,
+        "references": REFERENCES,
+        "pairs": study.pairs,
+        "computed": computed,
+        "times": rounded(study.pairs / max(computed, 1)),
     }
 
 

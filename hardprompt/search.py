@@ -90,6 +90,7 @@ class Search:
             ledger,
             budget=session.budget,
             seed=config.seed,
+            piece=session.piece,
             patience=config.patience,
             deadline=self._late,
             on_piece=self.on_piece,

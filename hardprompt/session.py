@@ -25,6 +25,7 @@ from hardprompt.models.load import load_model, screening_model
 from hardprompt.objective import Objective
 from hardprompt.registry import make_strategy
 from hardprompt.scoring.compile import Renderer, cut_texts, room_for
+from hardprompt.scoring.forecast import LEVEL
 from hardprompt.scoring.losses import Loss, loss_named
 from hardprompt.scoring.places import find_probes, fitting, steady_label_ids
 from hardprompt.scoring.scorer import Scorer
@@ -40,6 +41,8 @@ from hardprompt.vocabulary import Vocabulary
 SPLITS = ("search", "dev", "test")
 # The default budget is so much work of the model: parameters times tokens, both passes.
 DEFAULT_WORK, FEWEST, MOST = 8.0e12, 120, 4000
+RACE = 1  # the stream of random numbers that a race draws from
+PIECE, RACED_PIECE = 64, 512  # rows between two commits; raced rows mostly end early
 
 
 @dataclass
@@ -121,16 +124,25 @@ class Session:
 
     @cached_property
     def objective(self) -> Objective:
-        gold, scorer = self.gold("search"), self.scorers["search"]
+        config, gold, scorer = self.config, self.gold("search"), self.scorers["search"]
         if self.screen is not None:
             scorer = scorer.on(self.screen)
-        return Objective(scorer, gold, self.space, self.loss, dropping=self.config.dropping)
+        # A stream of its own: the strategy draws from the plain seed.
+        racing = np.random.default_rng([config.seed, RACE]) if config.race else None
+        return Objective(
+            scorer, gold, self.space, self.loss, dropping=config.dropping, racing=racing
+        )
 
     @property
     def precision(self) -> str:
         """What is computed in, the search first where it differs."""
         exact = self.model.info.dtype
         return exact if self.screen is None else f"{exact}, searched in {self.screen.info.dtype}"
+
+    @property
+    def piece(self) -> int:
+        """Rows to measure between two commits. The more run together, the fewer a race keeps."""
+        return RACED_PIECE if self.config.race else PIECE
 
     def gold(self, split: str) -> IntArray:
         rows = getattr(self.task, split)
@@ -179,8 +191,11 @@ class Session:
         data = ("task", "data", "dev", "test", "text_field", "label_field", "labels")
         for key in ("device", "batch_size", "time", "model", *data):
             config.pop(key)
+        # Left out where there is none, as in the runs of before there were races.
+        races = {"race": LEVEL} if config.pop("race") else {}
         return {
             **config,
+            **races,
             "budget": self.budget,
             "task": self.task.fingerprint(),
             "model": self.model.info.fingerprint,

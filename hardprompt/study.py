@@ -63,6 +63,8 @@ class Study:
     measured to the end; with a bar, `keep` is not used. So what is told depends neither on
     `piece` nor on how much the objective drops, and neither do the rows asked next nor the
     ranking; as far as the objective's losses do not depend on which rows are measured together.
+    An objective that races may give up a row that is not above its limit after all; among rows
+    to `keep`, which one may depend on the piece.
 
     Resume. Pieces that the ledger holds are told again, whatever `piece` was then, after each
     was compared with what the strategy asks; no model work is done for them. A search that the
@@ -85,6 +87,8 @@ class Study:
     asked: float = field(default=0.0, init=False)  # rows, as if none had been known
     replayed: int = field(default=0, init=False)  # pieces told from the ledger
     drifted: int = field(default=0, init=False)  # of these, points that differ in some digits
+    pairs: int = field(default=0, init=False)  # of rows and examples that were wanted
+    pairs_saved: int = field(default=0, init=False)  # of these, not computed
     curve: list[tuple[float, float]] = field(default_factory=list, init=False)  # (spent, best)
     _stopping: bool = field(default=False, init=False)
     _found: dict[bytes, Found] = field(default_factory=dict, init=False)
@@ -106,6 +110,7 @@ class Study:
         self._known: dict[bytes, tuple[float, bool]] = {}  # loss and exact, as told
         self._found, self._best, self.curve = {}, None, []
         self.spent, self.asked, self.replayed, self.drifted = 0.0, 0.0, 0, 0
+        self.pairs, self.pairs_saved = 0, 0
         self._gained_at, self._measured, self._fresh, self._alive = 0.0, 0, 0, False
         self._recorded: Iterator[Piece] = self.ledger.pieces()
         self._next = next(self._recorded, None)
@@ -182,6 +187,8 @@ class Study:
         part = asked.cut(rows)
         feedback = self._measure(part) if self._next is None else self._tell_again(part, self._next)
         asked.take(rows, feedback)
+        self.pairs += feedback.pairs
+        self.pairs_saved += feedback.pairs_saved
         self._check_alive(feedback)
 
     def _measure(self, part: Batch) -> Feedback:

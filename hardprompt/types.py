@@ -49,9 +49,11 @@ class Feedback:
     """What a strategy learns: exactly what the ledger holds, so that replay tells the same."""
 
     loss: FloatArray  # (n,), lower is better, NaN: could not be measured
-    exact: BoolArray  # (n,), False: dropped early, loss is a lower bound above its bar
+    exact: BoolArray  # (n,), False: dropped early, loss is a bound and not below its bar
     gradient: FloatArray | None = None  # (n, k, dim) d mean NLL / d embedding; 0 at EMPTY
     proposals: Proposals | None = None
+    pairs: int = 0  # of rows and examples that it takes to answer in full; for the record
+    pairs_saved: int = 0  # of these, not computed because rows were dropped
 
     def order(self) -> IntArray:
         """Row numbers, best first; bounds after exact losses of the same value, NaN last."""

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 def header(session: Session, example: str, seconds: float | None) -> str:
     """Model, task, one example as the model reads it, strategy, space and cost."""
     space = session.space
+    about = "at most about" if session.config.race else "about"
     lines = {
         "strategy": f"{session.config.strategy} ({session.reason})",
         "space": f"{len(space.tokens):,} tokens ({session.config.vocabulary}), "
         f"{_lengths(session)}: "
         f"{space.size:.1e} prompts",
         "budget": f"{session.budget:,.0f} prompts on {space.n_examples} rows, seed "
-        f"{session.config.seed}" + ("" if seconds is None else f"; about {seconds:.0f} s"),
+        f"{session.config.seed}" + ("" if seconds is None else f"; {about} {seconds:.0f} s"),
     }
     return _written(
         _subject(session, example) | lines, [*_notes(session), *session.vocabulary.notes]

@@ -77,6 +77,8 @@ def _sentences(results: dict[str, Any]) -> list[str]:
     )
     if screening := results.get("screening"):
         lines.append(_screened(screening, results["model"]["dtype"]))
+    if race := results.get("race"):
+        lines.append(f"race: {race['times']:.1f}x fewer rows measured; level {race['level']:g}")
     lines.append(f"Next: hardprompt inspect {escape(results['run'])}")
     lines.append(f'Use it: hardprompt try {escape(results["run"])} "a text of yours"')
     return lines

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardprompt.errors import unknown
-from hardprompt.types import FloatArray, IntArray
+from hardprompt.types import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,16 @@ class Loss:
     """`total(log_probs, gold, n)` over the examples seen so far, out of n.
 
     `log_probs` is `(rows, seen, classes)`, normalised over the classes. Where `bounded`, the
-    total of a part never exceeds that of the whole, so that a row may be dropped early.
+    total of a part never exceeds that of the whole, so that a row may be dropped early. The
+    total is the mean of the `(rows, seen)` `terms`, ties aside; `smooth` terms also tell apart
+    examples whose terms are equal.
     """
 
     name: str
     total: Callable[[FloatArray, IntArray, int], FloatArray]
     bounded: bool
+    terms: Callable[[FloatArray, IntArray], FloatArray]
+    smooth: Callable[[FloatArray, IntArray], FloatArray]
 
 
 def normalise(scores: FloatArray) -> FloatArray:
@@ -36,34 +40,50 @@ def _gold(log_probs: FloatArray, gold: IntArray) -> FloatArray:
     return picked
 
 
+def _surprises(log_probs: FloatArray, gold: IntArray) -> FloatArray:
+    return -_gold(log_probs, gold)
+
+
+def _errors(log_probs: FloatArray, gold: IntArray) -> FloatArray:
+    errors: BoolArray = log_probs.argmax(axis=2) != gold
+    return errors.astype(np.float64)
+
+
+def _deficits(log_probs: FloatArray, gold: IntArray) -> FloatArray:
+    others = log_probs.copy()
+    np.put_along_axis(
+        others, np.broadcast_to(gold[None, :, None], (*log_probs.shape[:2], 1)), -np.inf, axis=2
+    )
+    lead: FloatArray = _gold(log_probs, gold) - others.max(axis=2)
+    return -lead
+
+
 def _nll(log_probs: FloatArray, gold: IntArray, n: int) -> FloatArray:
-    total: FloatArray = -_gold(log_probs, gold).sum(axis=1) / n
+    total: FloatArray = _surprises(log_probs, gold).sum(axis=1) / n
     return total
 
 
 def _accuracy(log_probs: FloatArray, gold: IntArray, n: int) -> FloatArray:
     # Ties of whole errors are broken by the likelihood; monotone in both sums.
-    errors = (log_probs.argmax(axis=2) != gold).sum(axis=1)
-    nll = _nll(log_probs, gold, n)
+    errors, nll = _errors(log_probs, gold).sum(axis=1), _nll(log_probs, gold, n)
     total: FloatArray = (errors + nll / (1 + nll)) / n
     return total
 
 
 def _margin(log_probs: FloatArray, gold: IntArray, n: int) -> FloatArray:
-    others = log_probs.copy()
-    np.put_along_axis(
-        others, np.broadcast_to(gold[None, :, None], (*log_probs.shape[:2], 1)), -np.inf, axis=2
-    )
-    total: FloatArray = -(_gold(log_probs, gold) - others.max(axis=2)).sum(axis=1) / n
+    total: FloatArray = _deficits(log_probs, gold).sum(axis=1) / n
     return total
 
 
 LOSSES = {
     loss.name: loss
     for loss in (
-        Loss("nll", _nll, bounded=True),  # mean negative log-likelihood of the right class
-        Loss("accuracy", _accuracy, bounded=True),  # share of errors, ties by likelihood
-        Loss("margin", _margin, bounded=False),  # mean lead of the right class, negated
+        # mean negative log-likelihood of the right class
+        Loss("nll", _nll, bounded=True, terms=_surprises, smooth=_surprises),
+        # share of errors, ties by likelihood
+        Loss("accuracy", _accuracy, bounded=True, terms=_errors, smooth=_surprises),
+        # mean lead of the right class, negated
+        Loss("margin", _margin, bounded=False, terms=_deficits, smooth=_deficits),
     )
 }
 

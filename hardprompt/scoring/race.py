@@ -1,4 +1,4 @@
-"""Exact early dropping: a row whose partial loss is above the bar is not finished."""
+"""Early dropping: a row that is above its bar, or will be, is not measured to the end."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import numpy as np
 from hardprompt.types import BoolArray, FloatArray, IntArray
 
 # measure(rows, block) scores these rows on that block of examples;
-# bound(rows) is their loss over the blocks seen so far, a lower bound of the whole.
+# bound(rows) is their loss over the blocks seen so far, a lower bound of the whole;
+# forecast(rows, block) are limits of the whole loss from the blocks before that one: it is hardly
+# below the first, and likely below the second.
 Measure = Callable[[IntArray, int], None]
 Bound = Callable[[IntArray], FloatArray]
+Limits = Callable[[IntArray, int], tuple[FloatArray, FloatArray]]
 
 
-def race(
+def drop(
     n: int,
     blocks: Sequence[int],
     measure: Measure,
@@ -49,3 +52,33 @@ def race(
         measure(alive, block)
     finished[alive] = True
     return finished, saved
+
+
+def race(
+    n: int,
+    blocks: Sequence[int],
+    measure: Measure,
+    forecast: Limits,
+    *,
+    bar: FloatArray | None,
+    keep: int | None,
+) -> tuple[BoolArray, int]:
+    """As `drop`, but a row is given up as soon as its forecast is above its bar, or above that of
+    the `keep`-th best. What is decided by a bar does not depend on the other rows."""
+    limit = np.full(n, np.inf) if bar is None else bar
+    alive, saved = np.arange(n), 0
+    for block in range(len(blocks)):
+        if block:
+            low, high = forecast(alive, block)
+            stays = ~(low > np.minimum(limit[alive], smallest(high, keep)))
+            saved += int((~stays).sum()) * sum(blocks[block:])
+            alive = alive[stays]
+        measure(alive, block)
+    finished = np.zeros(n, dtype=bool)
+    finished[alive] = True
+    return finished, saved
+
+
+def smallest(losses: FloatArray, n: int | None) -> float:
+    """The n-th smallest; inf where there are fewer."""
+    return float(np.sort(losses)[n - 1]) if n is not None and n <= len(losses) else float("inf")

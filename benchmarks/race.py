@@ -1,0 +1,164 @@
+"""Searches with and without `--race`: what a race finds again, and what it saves.
+
+    python benchmarks/race.py --out benchmarks/race
+
+`random` draws the same prompts with and without, so that the ten best of the full measurement can
+be looked for among those of the race; `swap`, the default strategy, goes on from what it is told,
+so that only its best prompt and its cost can be compared. Writes a JSON file and a Markdown table;
+a benchmark that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardprompt.config import RunConfig
+from hardprompt.ledger import Ledger
+from hardprompt.scoring.forecast import LEVEL, REFERENCES
+from hardprompt.session import Session
+from hardprompt.study import Study
+from hardprompt.types import Batch
+
+TOP = 10  # prompts that a report lists
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", default="sentiment")
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--template", default="suffix")
+    parser.add_argument("--len", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=128)
+    parser.add_argument("--prompts", type=int, default=400, help="of each `random` search")
+    parser.add_argument("--seeds", type=int, default=20, help="of `random`")
+    parser.add_argument("--budget", type=int, default=200, help="of each `swap` search")
+    parser.add_argument("--swap-seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, required=True, help="without ending")
+    return parser.parse_args()
+
+
+def searched(args: argparse.Namespace, strategy: str, seed: int, race: bool) -> dict[str, Any]:
+    """One search: its best prompts, and what it took."""
+    drawn = strategy == "random"
+    config = RunConfig(
+        task=args.task,
+        model=args.model,
+        template=args.template,
+        length=args.len,
+        search_rows=args.rows,
+        strategy=strategy,
+        settings=(("batch", args.prompts), ("keep", TOP)) if drawn else (),
+        budget=args.prompts if drawn else args.budget,
+        seed=seed,
+        start=("random",),
+        dropping=race,  # without a race, every prompt is measured to the end
+        race=race,
+    )
+    session = Session.prepare(config)
+    # The texts are read once a command, whatever is searched.
+    session.objective.measure(Batch(ids=session.space.random(np.random.default_rng(0), 1)))
+    began = time.process_time()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Ledger.create(Path(folder) / "ledger.db", session.header()) as ledger,
+    ):
+        study = Study(
+            session.objective, session.strategy, session.space, ledger,
+            budget=session.budget, seed=seed, piece=session.piece,
+        )  # fmt: skip
+        study.run()
+    spent = time.process_time() - began
+    references = REFERENCES * args.rows if race else 0
+    return {
+        "strategy": strategy,
+        "seed": seed,
+        "race": race,
+        "cpu_seconds": spent,
+        "pairs": study.pairs,
+        "computed": study.pairs - study.pairs_saved + references,
+        "loss": study.ranking(1)[0].loss,
+        "best": [found.ids.tolist() for found in study.ranking(TOP)],
+    }
+
+
+def main() -> None:
+    args = arguments()
+    file = args.out.with_suffix(".json")
+    options = {key: str(value) for key, value in vars(args).items() if key != "out"}
+    done: list[dict[str, Any]] = []
+    if file.exists():
+        stored = json.loads(file.read_text(encoding="utf8"))
+        done = stored["runs"] if stored["options"] == options else []
+    known = {(run["strategy"], run["seed"], run["race"]) for run in done}
+    seeds = {"random": args.seeds, "swap": args.swap_seeds}
+    for strategy, n in seeds.items():
+        for seed, race in product(range(n), (False, True)):
+            if (strategy, seed, race) in known:
+                continue
+            done.append(searched(args, strategy, seed, race))
+            content = {"options": options, "level": LEVEL, "runs": done}
+            file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf8")
+            print(strategy, seed, race, done[-1]["loss"], flush=True)
+    args.out.with_suffix(".md").write_text(table(args, done), encoding="utf8")
+
+
+def table(args: argparse.Namespace, done: list[dict[str, Any]]) -> str:
+    """A Markdown table with the command that makes it and what it cost."""
+    minutes = sum(run["cpu_seconds"] for run in done) / 60
+    lines = [
+        f"# --race on {args.task}, {args.rows} rows",
+        "",
+        f"`python benchmarks/race.py --out {args.out}`",
+        "",
+        f"Model {args.model}, template {args.template}, {args.len} tokens, level {LEVEL:g} a "
+        f"look; `random`: the best {TOP} of {args.prompts} prompts, `swap`: a budget of "
+        f"{args.budget}. Full: every prompt on every row. Saved: pairs of prompt and row of the "
+        "full measurement over those of the race, its references included; the mean of the seeds, "
+        f"in brackets their range. {minutes:.0f} CPU minutes.",
+        "",
+        f"| strategy | seeds | recall of the {TOP} best | same best | best loss, full | raced "
+        "| rows saved | CPU s, full | raced |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    return "\n".join([*lines, *(_line(name, done) for name in ("random", "swap"))]) + "\n"
+
+
+def _line(strategy: str, done: list[dict[str, Any]]) -> str:
+    full, raced = (
+        sorted(
+            (run for run in done if run["strategy"] == strategy and run["race"] == race),
+            key=lambda run: int(run["seed"]),
+        )
+        for race in (False, True)
+    )
+    pairs = list(zip(full, raced, strict=True))
+    # A search that goes on from what it is told may ask for others: there, recall says nothing.
+    recall = "-"
+    if strategy == "random":
+        found = [ids in there["best"] for here, there in pairs for ids in here["best"]]
+        recall = f"{np.mean(found):.3f}"
+    same = sum(here["best"][0] == there["best"][0] for here, there in pairs)
+    times = [here["pairs"] / there["computed"] for here, there in pairs]
+    means = [
+        np.mean([run[key] for run in runs])
+        for key in ("loss", "cpu_seconds")
+        for runs in (full, raced)
+    ]
+    return (
+        f"| {strategy} | {len(pairs)} | {recall} | {same} of {len(pairs)} "
+        f"| {means[0]:.4f} | {means[1]:.4f} "
+        f"| {np.mean(times):.1f}x ({min(times):.1f}-{max(times):.1f}) "
+        f"| {means[2]:.0f} | {means[3]:.0f} |"
+    )
+
+
+if __name__ == "__main__":
+    main()
