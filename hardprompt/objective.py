@@ -34,9 +34,12 @@ class Objective:
         *,
         dropping: bool = True,
         racing: np.random.Generator | None = None,
+        slopes: Scorer | None = None,
     ) -> None:
-        """`racing` draws what a race is run by; None: only what is surely above is dropped."""
+        """`racing` draws what a race is run by; None: only what is surely above is dropped.
+        `slopes` is where gradients come from; None: the scorer of everything else."""
         self.scorer, self.gold, self.space, self.loss = scorer, gold, space, loss
+        self.slopes = slopes or scorer
         self.dropping, self.racing = dropping, racing
         self._open: dict[int, Group] = {}  # by slot: what proposals are asked on
         self.pairs_saved = 0  # (row, example) pairs that early dropping did not compute
@@ -131,7 +134,7 @@ class Objective:
             points = batch.embeds
             ids = np.zeros(points.shape[:2], dtype=np.int64)
             alive = np.ones(len(ids), dtype=bool)
-        parts = self.scorer.within(batch.examples, len(ids))
+        parts = self.slopes.within(batch.examples, len(ids))
         n_examples = sum(count(part) for part in parts)
         scores = np.full((len(ids), self.space.n_examples, len(self.scorer.labels)), np.nan)
         gradient = np.zeros(points.shape, dtype=np.float32)
@@ -164,7 +167,7 @@ class Objective:
             slots = [points[numbers, a : a + k] for a, k in zip(starts, widths, strict=True)]
             for group, members in parts:
                 gold = self.gold[group.examples]
-                found, slopes = self.scorer.model.gradient(
+                found, slopes = self.slopes.model.gradient(
                     group, self.scorer.labels, gold, slots, members
                 )
                 examples = group.examples if members is None else group.examples[members]

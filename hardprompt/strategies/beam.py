@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from hardprompt.strategies.base import Script, Strategy, at_least
+from hardprompt.strategies.fluent import likely_tokens
 from hardprompt.types import EMPTY, Batch, Feedback, IntArray
 
 
@@ -69,9 +70,6 @@ class Beam(Strategy):
         choices = np.array(rows, dtype=np.int64)
         half = branch // 2
         if half:
-            so_far = beam.copy()
-            so_far[:, place:] = EMPTY
-            told = yield Batch(ids=so_far, wants_proposals=half)
-            if told.proposals is not None:
-                choices[:, :half] = told.proposals.ids[:, :half]
+            ids, _ = yield from likely_tokens(self.space, beam, place, half)
+            choices[:, :half] = ids
         return choices
