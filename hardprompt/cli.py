@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hardprompt import __version__, runs
+from hardprompt.commands.bench import bench
 from hardprompt.commands.check import check
 from hardprompt.commands.compare import compare
 from hardprompt.commands.evaluate import evaluate
@@ -283,6 +284,7 @@ def list_things(what: str, output_dir: Path) -> None:
         click.echo(listing.runs_table(runs.listed(output_dir)))
 
 
+main.add_command(bench)
 main.add_command(check)
 main.add_command(new_task)
 main.add_command(evaluate)
