@@ -21,7 +21,7 @@ from hardprompt.errors import UsageError
 from hardprompt.metrics import Metric, metric_named
 from hardprompt.models.base import PromptModel
 from hardprompt.models.codec import ANCHOR, Codec
-from hardprompt.models.load import load_model, screening_model
+from hardprompt.models.load import load_model, screening_model, screens
 from hardprompt.objective import Objective
 from hardprompt.registry import make_strategy
 from hardprompt.scoring.compile import Renderer, cut_texts, room_for
@@ -39,8 +39,10 @@ from hardprompt.types import EMPTY, Batch, IntArray
 from hardprompt.vocabulary import Vocabulary
 
 SPLITS = ("search", "dev", "test")
-# The default budget is so much work of the model: parameters times tokens, both passes.
-DEFAULT_WORK, FEWEST, MOST = 8.0e12, 120, 4000
+# The default budget is so much work of the model, two operations for each weight and token;
+# in half precision more of it takes the same time.
+DEFAULT_WORK, SCREENED_WORK = 8.0e12, 1.2e13
+FEWEST, MOST = 120, 4000
 RACE = 1  # the stream of random numbers that a race draws from
 PIECE, RACED_PIECE = 64, 512  # rows between two commits; raced rows mostly end early
 
@@ -63,6 +65,7 @@ class Session:
     scorers: dict[str, Scorer]
     cut: dict[str, int]  # texts shortened, by split
     budget: float
+    screened: bool  # whether the search itself runs in half precision
 
     @classmethod
     def prepare(cls, config: RunConfig, given: Sequence[Sequence[str]] | None = None) -> Session:
@@ -103,7 +106,9 @@ class Session:
             n_examples=len(task.search),
             min_length=config.min_length,
         )
-        budget = config.budget or default_budget(model, scorers["search"], template)
+        # Who tries everything wants the true order.
+        screened = screens(model, config.dtype) and not isinstance(strategy, Exhaustive)
+        budget = config.budget or default_budget(model, scorers["search"], screened)
         starts = _start_texts(config, task, name)
         seeds = seed_rows(scorers["search"], space, starts)
         space = replace(space, budget=budget, seeds=seeds)
@@ -112,15 +117,16 @@ class Session:
         if isinstance(strategy, Auto):
             chosen, reason = choose(space)
             reason = f"{chosen.name}: {reason}"
+            screened = screened and not isinstance(chosen, Exhaustive)
         return cls(
             config, task, model, name, template, vocabulary, space, loss, metric, strategy,
-            reason, scorers, cut, budget,
+            reason, scorers, cut, budget, screened,
         )  # fmt: skip
 
     @cached_property
     def screen(self) -> PromptModel | None:
         """The model that the search itself runs on, where it is another than the reports'."""
-        return screening_model(self.model, self.config.dtype)
+        return screening_model(self.model) if self.screened else None
 
     @cached_property
     def objective(self) -> Objective:
@@ -301,16 +307,15 @@ def _scorers(
     return scorers, cut
 
 
-def default_budget(model: PromptModel, scorer: Scorer, template: Template) -> float:
+def default_budget(model: PromptModel, scorer: Scorer, screened: bool) -> float:
     """Candidates that cost about the same work whatever the model: a figure, not a clock, so
-    that the same command is the same search everywhere."""
-    head = scorer.rows[0].segments[0]
-    tokens = sum(row.length + sum(scorer.slots) for row in scorer.rows)
-    # A masked model reads a row anew with every prompt: no beginning is computed once.
-    if template.label_follows_prompt and len(head) > 4 and model.codec.mask is None:
-        tokens = sum(row.length - len(row.segments[0]) for row in scorer.rows)
-        tokens += 2 * sum(scorer.slots) * len(scorer.rows)
-    return float(min(MOST, max(FEWEST, round(DEFAULT_WORK / (2 * model.info.parameters * tokens)))))
+    that the same command is the same search wherever it runs in the same precision."""
+    tokens = sum(row.length for row in scorer.rows)
+    if any(group.first is not None for group in scorer.groups):  # texts are read once
+        tokens -= sum(len(row.segments[0]) for row in scorer.rows)
+        tokens += sum(scorer.slots) * len(scorer.rows)
+    work = SCREENED_WORK if screened else DEFAULT_WORK
+    return float(min(MOST, max(FEWEST, round(work / (2 * model.info.parameters * tokens)))))
 
 
 def _check_affordable(strategy: Strategy, space: SearchSpace) -> None:

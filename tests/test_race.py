@@ -44,7 +44,7 @@ class Planted:
     def survives(self, ids):
         return ~((ids[:, 0] == 2) & (ids[:, 1] == 4))
 
-    def within(self, examples):
+    def within(self, examples, n=None):
         examples = np.arange(N) if examples is None else np.sort(examples)
         halves = [examples[examples < 50], examples[examples >= 50]]
         return [(Group(half, (), half), None) for half in halves if len(half)]

@@ -68,17 +68,21 @@ def load_model(
     return _maker(info)(model, codec, info, Batcher(tokens, batch_size))
 
 
-def screening_model(model: PromptModel, dtype: str) -> PromptModel | None:
-    """The model in bfloat16, to search with; None where `dtype` was asked for or nothing is won.
+def screening_model(model: PromptModel) -> PromptModel:
+    """The model in bfloat16, to search with.
 
     A search needs the order of prompts, which half precision hardly changes, at about twice the
     speed; what is reported is measured in float32 all the same.
     """
-    if dtype != "auto" or model.info.dtype != "float32" or not isinstance(model, BatchedModel):
-        return None
-    if not has_fast_bfloat16(torch.device(model.info.device)):
-        return None
+    assert isinstance(model, BatchedModel), "all families are"
     return _maker(model.info)(*model.copied(torch.bfloat16))
+
+
+def screens(model: PromptModel, dtype: str) -> bool:
+    """Whether a search on this model is to run in bfloat16: not where `dtype` was asked for, nor
+    where nothing is won."""
+    fast = has_fast_bfloat16(torch.device(model.info.device))
+    return fast and dtype == "auto" and model.info.dtype == "float32"
 
 
 def has_fast_bfloat16(place: torch.device) -> bool:
