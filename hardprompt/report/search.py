@@ -71,6 +71,9 @@ def _sentences(results: dict[str, Any]) -> list[str]:
         lines += prior_warning(results["prior"])
     if best["source"] == "manual":
         lines.append("No prompt that was found beats the best manual one on dev.")
+    empty = results["baselines"]["empty"]
+    if best["dev"] <= empty["dev"]:
+        lines.append(f"No prompt does better on dev than none at all: {figure(empty['dev'])}.")
     lines.append(
         f"{results['measured']:,.0f} of {results['budget']:,.0f} prompts measured "
         f"(ended by {results['ended']}) in {results['timing']['total']:.0f} s."
