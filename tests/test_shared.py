@@ -11,6 +11,7 @@ from hardprompt.models.choose import causal_model
 from hardprompt.models.codec import Codec
 from hardprompt.models.labels import LabelTrie
 from hardprompt.models.load import _info
+from hardprompt.models.reader import Reader
 from hardprompt.models.shared import SharedCausalModel
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.losses import normalise
@@ -222,6 +223,30 @@ def test_tiles_that_run_out_of_memory_are_cut_and_none_is_done_twice():
         assert (done == 1).all()
     with pytest.raises(HardpromptError, match="out of memory with a single row"):
         list(batcher.tiles(2, 2, 1, lambda *tile: _fail()))
+
+
+@pytest.mark.parametrize("template", ["text first", "prompt first", "around"])
+@pytest.mark.parametrize("limit", [30, 80, 300])
+def test_short_memory_changes_no_score_and_repeats_none(both, monkeypatch, template, limit):
+    """`limit` is how many tokens of a forward pass the memory holds."""
+    shared, plain = both("llama")
+    rows, labels = TEMPLATES[template], LABELS["several"]
+    prompts = prompts_for(rows, 9, np.random.default_rng(6))
+    expected = scores(plain, rows, labels, prompts)
+    whole, done = Reader.label_scores, []
+
+    def short(self, tokens, *rest):
+        if tokens.shape[0] * tokens.shape[1] > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        done.append(len(tokens))
+        return whole(self, tokens, *rest)
+
+    monkeypatch.setattr(Reader, "label_scores", short)
+    np.testing.assert_allclose(scores(shared, rows, labels, prompts), expected, atol=TOLERANCE)
+    assert sum(done) == 9 * len(rows)
+    limit = 1
+    with pytest.raises(HardpromptError, match="out of memory with a single row"):
+        scores(shared, rows, labels, prompts)
 
 
 def _fail():
