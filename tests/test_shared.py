@@ -1,5 +1,7 @@
 """What rows begin with is read once, and the scores are those of whole rows."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,10 @@ import transformers
 
 from hardprompt.errors import HardpromptError
 from hardprompt.models.causal import CausalModel
-from hardprompt.models.choose import causal_model
+from hardprompt.models.choose import causal_model, unusual
 from hardprompt.models.codec import Codec
 from hardprompt.models.labels import LabelTrie
-from hardprompt.models.load import _info
+from hardprompt.models.load import _info, screening_model
 from hardprompt.models.reader import Reader
 from hardprompt.models.shared import SharedCausalModel
 from hardprompt.scoring.batching import Batcher
@@ -127,7 +129,41 @@ def test_some_members_are_scored_as_all_are(both, template):
         np.testing.assert_allclose(normalise(graded), normalise(part), atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("template", ["text first", "prompt first", "around"])
+def test_prompts_of_several_lengths_are_not_mistaken_for_each_other(both):
+    shared, plain = both("gpt2")
+    rows, labels = TEMPLATES["nothing before the prompt"], LABELS["one token"]
+    for ids in ([[11], [12]], [[11, 12]]):  # the same bytes
+        prompts = [np.array(ids)]
+        expected = scores(plain, rows, labels, prompts)
+        np.testing.assert_allclose(scores(shared, rows, labels, prompts), expected, atol=TOLERANCE)
+
+
+def test_half_precision_leaves_the_rotary_frequencies_whole(both):
+    shared, _ = both("llama")
+    half = screening_model(shared)
+    assert type(half) is type(shared)
+    assert half.info.dtype == "bfloat16"
+    assert {p.dtype for p in half._model.parameters()} == {torch.bfloat16}
+    assert {b.dtype for b in half._model.buffers()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"logits_scaling": 1.03},
+        {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}},
+        {"layer_types": ["full_attention", "sliding_attention"]},
+        {"attention_chunk_size": 64},
+    ],
+)
+def test_what_short_rows_would_not_show_is_known_by_its_name(changes):
+    assert unusual(SimpleNamespace(**changes))
+    assert not unusual(SimpleNamespace(rope_parameters={"rope_type": "default"}, logit_scale=1))
+
+
+@pytest.mark.parametrize(
+    "template", ["text first", "prompt first", "around", "nothing before the prompt"]
+)
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_proposals_are_those_of_whole_rows(both, family, template):
     shared, plain = both(family)

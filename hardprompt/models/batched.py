@@ -37,7 +37,10 @@ class BatchedModel(ABC):
         """What a model of this family is made from, in another precision."""
         info = replace(self.info, dtype=str(dtype).removeprefix("torch."))
         batcher = Batcher(self._batcher.tokens, self._batcher.rows)
-        return copy.deepcopy(self._model).to(dtype), self.codec, info, batcher
+        model = copy.deepcopy(self._model)
+        for weight in model.parameters():  # not the buffers: rotary frequencies need their bits
+            weight.data = weight.data.to(dtype)
+        return model, self.codec, info, batcher
 
     def groups(self, rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:
         return group_rows(rows, examples)

@@ -21,6 +21,12 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from hardprompt.errors import HardpromptError
 
 NAME = "hardprompt_cascade"
+OUTPUTS = (
+    "o_proj",
+    "out_proj",
+    "c_proj",
+    "dense",
+)  # what an attention's output projection is called
 
 
 class Unsupported(HardpromptError):
@@ -105,9 +111,12 @@ def cascade_attention(
     only = reading.only if layer == reading.last_layer else None
     if only is not None:
         query, own = _only(query, only, own)
-    elif own is None and w > 1:
-        own = torch.ones(1, w, w, dtype=torch.bool, device=query.device).tril()
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if reading.context is None and own is None:
+        out = _by_rows(query, key, value, None, scale, causal=query.shape[2] > 1)
+        return (out if only is None else out.expand(-1, w, -1, -1)), None
+    if only is None and own is None and w > 1:
+        own = torch.ones(1, w, w, dtype=torch.bool, device=query.device).tril()
     out = _attend(query, key, value, own, reading.context, layer, scale)
     return (out if only is None else out.expand(-1, w, -1, -1)), None
 
@@ -146,11 +155,19 @@ def _attend(
     return _shared(query * scale, key, value, own, (keys, values, bias))
 
 
-def _by_rows(query: Tensor, key: Tensor, value: Tensor, own: Tensor | None, scale: float) -> Tensor:
+def _by_rows(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    own: Tensor | None,
+    scale: float,
+    *,
+    causal: bool = False,
+) -> Tensor:
     grouped = query.shape[1] != key.shape[1]
     mask = None if own is None else own[:, None]
     out = functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, scale=scale, enable_gqa=grouped
+        query, key, value, attn_mask=mask, scale=scale, enable_gqa=grouped, is_causal=causal
     )
     return out.transpose(1, 2)
 
@@ -232,9 +249,5 @@ def parts_after_attention(model: Any, n_layers: int) -> tuple[torch.nn.Module, .
     )
     last = layers[n_layers - 1]
     attention = next((m for m in last.modules() if hasattr(m, "layer_idx")), None)
-    found = [getattr(last, "mlp", None)]
-    if attention is not None:
-        weighted = [m for m in attention.children() if getattr(m, "weight", None) is not None]
-        matrices = [m for m in weighted if m.weight.ndim == 2]
-        found += matrices[-1:]
+    found = [getattr(last, "mlp", None), *(getattr(attention, name, None) for name in OUTPUTS)]
     return tuple(part for part in found if part is not None)

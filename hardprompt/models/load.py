@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +64,8 @@ def load_model(
         model = model.float()
     info = _info(name, model, tokenizer, "masked" if masked else "causal")
     tokens = CPU_TOKENS if place.type == "cpu" else GPU_TOKENS
-    return _maker(info)(model, codec, info, Batcher(tokens, batch_size))
+    make = MaskedModel if masked else causal_model
+    return make(model, codec, info, Batcher(tokens, batch_size))
 
 
 def screening_model(model: PromptModel) -> PromptModel:
@@ -75,14 +75,17 @@ def screening_model(model: PromptModel) -> PromptModel:
     speed; what is reported is measured in float32 all the same.
     """
     assert isinstance(model, BatchedModel), "all families are"
-    return _maker(model.info)(*model.copied(torch.bfloat16))
+    return type(model)(*model.copied(torch.bfloat16))
 
 
 def screens(model: PromptModel, dtype: str) -> bool:
     """Whether a search on this model is to run in bfloat16: not where `dtype` was asked for, nor
     where nothing is won."""
-    fast = has_fast_bfloat16(torch.device(model.info.device))
-    return fast and dtype == "auto" and model.info.dtype == "float32"
+    place = torch.device(model.info.device)
+    if dtype != "auto" or model.info.dtype != "float32" or not has_fast_bfloat16(place):
+        return False
+    # Copied in full, then halved; and as much again for the work.
+    return place.type == "cpu" or 8 * model.info.parameters < torch.cuda.mem_get_info(place)[0]
 
 
 def has_fast_bfloat16(place: torch.device) -> bool:
@@ -93,10 +96,6 @@ def has_fast_bfloat16(place: torch.device) -> bool:
         return False
     known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, lambda: False)() for name in known)
-
-
-def _maker(info: ModelInfo) -> Callable[..., BatchedModel]:
-    return MaskedModel if info.kind == "masked" else causal_model
 
 
 def _has_room_for_float32(model: Any, place: torch.device) -> bool:

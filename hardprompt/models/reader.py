@@ -99,9 +99,11 @@ class Reader:
         """Float32 logits of these tokens, or of all."""
         head = self._model.get_output_embeddings()
         weight, bias = head.weight, getattr(head, "bias", None)
-        if tokens is not None:
-            weight, bias = weight[tokens], None if bias is None else bias[tokens]
-        return functional.linear(states, weight, bias).float()
+        if tokens is None:
+            return functional.linear(states, weight, bias).float()
+        # Of so few, not rounded to the model's precision: half has no digits after -95.
+        bias = None if bias is None else bias[tokens].float()
+        return functional.linear(states.float(), weight[tokens].float(), bias)
 
     def _states(self, rows: Tensor, reading: Reading, places: Tensor | None = None) -> Tensor:
         """`(rows, w, dim)` last hidden states; `places` of each token counted from the row's

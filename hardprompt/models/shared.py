@@ -24,6 +24,7 @@ from hardprompt.types import FloatArray, IntArray
 
 # Keys and values of all texts stay as long as they take less; else they are computed anew.
 KEPT_BYTES = 2 * 1024**3
+ROOM = 16  # tokens: prompts of several lengths find room behind the same texts
 
 
 class SharedCausalModel(CausalModel):
@@ -37,7 +38,7 @@ class SharedCausalModel(CausalModel):
         super().__init__(model, codec, info, batcher)
         self._reader = Reader(model)
         self._texts: WeakKeyDictionary[Group, Texts] = WeakKeyDictionary()
-        self._prompts: tuple[bytes, Context] | None = None
+        self._prompts: tuple[tuple[tuple[int, ...], bytes], Context] | None = None
 
     def groups(self, rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:
         return group_beginnings(rows, examples)
@@ -58,7 +59,7 @@ class SharedCausalModel(CausalModel):
             self._behind_prompts(group, trie, slots, chosen, out)
         else:
             self._behind_texts(group, trie, slots, chosen, out)
-        scores: FloatArray = out.double().cpu().numpy()
+        scores: FloatArray = out.cpu().double().numpy()
         return scores
 
     def gradient(
@@ -91,7 +92,7 @@ class SharedCausalModel(CausalModel):
             out[low:high, start:stop] = scores
             for total, slope in zip(totals, slopes, strict=True):
                 total[low:high] += slope
-        return out.double().cpu().numpy(), [total.cpu().numpy() for total in totals]
+        return out.cpu().double().numpy(), [total.cpu().numpy() for total in totals]
 
     def _differentiable(
         self, group: Group, trie: LabelTrie, chosen: Tensor, slots: Sequence[Tensor]
@@ -118,7 +119,8 @@ class SharedCausalModel(CausalModel):
     @torch.no_grad()
     def next_token_log_probs(self, group: Group, prompts: Sequence[IntArray]) -> FloatArray:
         alike = all((part == part[0]).all() for part in group.segments[1:])
-        if not alike or not any(prompt.shape[1] for prompt in prompts):
+        nothing = not group.segments[0].shape[1] or not any(part.shape[1] for part in prompts)
+        if not alike or nothing:
             return super().next_token_log_probs(group, prompts)
         tails = self._tails(group, [self._tensor(prompt) for prompt in prompts])
         texts = self._texts_of(group, self._members(group, None), 0).up_to(0)
@@ -181,6 +183,8 @@ class SharedCausalModel(CausalModel):
         """The texts of these members, with room for so many tokens behind them."""
         texts = self._texts.get(group)
         if texts is None or texts.room < room:
+            self._texts.pop(group, None)
+            room = ROOM * (room // ROOM + 1)
             texts = Texts.read(self._reader, self._batcher, group, room, self._device)
             held = sum(other.n_bytes for other in self._texts.values())
             if held + texts.n_bytes <= KEPT_BYTES:
@@ -251,8 +255,9 @@ class SharedCausalModel(CausalModel):
         """That of the last call is remembered: it asked for the same prompts on other texts."""
         if heads.is_floating_point():
             return self._context(heads)
-        key = heads.cpu().numpy().tobytes()
+        key = tuple(heads.shape), heads.cpu().numpy().tobytes()
         if self._prompts is None or self._prompts[0] != key:
+            self._prompts = None  # two at a time would need twice the room
             context = self._context(heads)
             self._prompts = None if context is None else (key, context)
             return context
