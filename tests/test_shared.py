@@ -12,7 +12,7 @@ from hardprompt.models.causal import CausalModel
 from hardprompt.models.choose import causal_model, unusual
 from hardprompt.models.codec import Codec
 from hardprompt.models.labels import LabelTrie
-from hardprompt.models.load import _info, screening_model
+from hardprompt.models.load import _info, load_model, screening_model
 from hardprompt.models.reader import Reader
 from hardprompt.models.shared import SharedCausalModel
 from hardprompt.scoring.batching import Batcher
@@ -219,6 +219,26 @@ def test_other_attention_is_read_row_by_row(tokenizer, family):
     chosen = causal_model(model, codec, info, Batcher(2048))
     assert not isinstance(chosen, SharedCausalModel)
     np.testing.assert_allclose(scores(chosen, rows, labels, prompts), expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gptj"])
+def test_models_without_fast_attention_are_loaded_with_their_own(tokenizer, tmp_path, family):
+    common = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 0}
+    config = {
+        "gemma2": lambda: transformers.Gemma2Config(
+            **common, hidden_size=64, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, intermediate_size=96, head_dim=16,
+        ),
+        "gptj": lambda: transformers.GPTJConfig(
+            **common, n_embd=64, n_layer=2, n_head=4, rotary_dim=8, n_positions=64
+        ),
+    }[family]()  # fmt: skip
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model = load_model(str(tmp_path), device="cpu")
+    rows, labels = TEMPLATES["text first"], LABELS["one token"]
+    found = scores(model, rows, labels, prompts_for(rows, 3, np.random.default_rng(7)))
+    assert np.isfinite(found).all()
 
 
 def test_a_walk_scores_every_row_once_behind_its_own_beginning():

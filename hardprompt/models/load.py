@@ -111,15 +111,12 @@ def _load_weights(
     source: str, name: str, revision: str | None, dtype: torch.dtype | str, masked: bool
 ) -> Any:
     auto: Any = AutoModelForMaskedLM if masked else AutoModelForCausalLM
-    # A masked model without fast attention falls back to its own: DeBERTa has no other.
-    attention = None if masked else "sdpa"
     model, loaded = auto.from_pretrained(
         source,
         revision=revision,
         trust_remote_code=False,
         use_safetensors=True,
         dtype=dtype,
-        attn_implementation=attention,
         output_loading_info=True,
     )
     missing = sorted(loaded["missing_keys"])
