@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
@@ -22,9 +23,9 @@ class _Encoded(SoftMethod):
     rates: ClassVar[tuple[float, float]] = (3e-4, 3e-2)
     first_rate: ClassVar[float] = 3e-3
 
+    @abstractmethod
     def network(self, dim: int, hidden: int) -> nn.Module:
         """`(1, length, dim)` -> `(1, length, hidden)`."""
-        raise NotImplementedError
 
     def encoder(self, start: Tensor) -> Encoder:
         dim = start.shape[1]

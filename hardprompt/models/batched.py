@@ -191,8 +191,17 @@ class BatchedModel(ABC):
 
     def _inputs(self, parts: list[Tensor]) -> dict[str, Tensor]:
         """Rows for the model's forward pass: as ids, or as points where a part is given so."""
-        if not any(part.is_floating_point() for part in parts):
-            return {"input_ids": torch.cat(parts, 1)}
-        layer, dtype = self._model.get_input_embeddings(), self._model.dtype
-        points = [p.to(dtype) if p.is_floating_point() else layer(p) for p in parts]
-        return {"inputs_embeds": torch.cat(points, 1)}
+        return as_input(joined(self._model, parts))
+
+
+def joined(model: Any, parts: Sequence[Tensor]) -> Tensor:
+    """Parts of rows side by side, `(rows, w)` ids, or `(rows, w, dim)` points where one is so."""
+    if not any(part.is_floating_point() for part in parts):
+        return torch.cat(list(parts), 1)
+    layer, dtype = model.get_input_embeddings(), model.dtype
+    return torch.cat([p.to(dtype) if p.is_floating_point() else layer(p) for p in parts], 1)
+
+
+def as_input(rows: Tensor) -> dict[str, Tensor]:
+    """Rows as a model's forward pass takes them."""
+    return {"inputs_embeds" if rows.is_floating_point() else "input_ids": rows}

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import GELU, functional
 from transformers.activations import NewGELUActivation
 
+from hardprompt.models.batched import as_input, joined
 from hardprompt.models.cascade import (
     NAME,
     Context,
@@ -36,11 +37,7 @@ class Reader:
 
     def joined(self, parts: list[Tensor]) -> Tensor:
         """Parts of rows side by side; ids become points where one part is points."""
-        if not any(part.is_floating_point() for part in parts):
-            return torch.cat(parts, 1)
-        layer, dtype = self._model.get_input_embeddings(), self._model.dtype
-        points = [p.to(dtype) if p.is_floating_point() else layer(p) for p in parts]
-        return torch.cat(points, 1)
+        return joined(self._model, parts)
 
     def keys_and_values(
         self, rows: Tensor, context: Context | None = None
@@ -113,10 +110,9 @@ class Reader:
             each = len(rows) // len(reading.context)
             places = places + reading.context.lengths.repeat_interleave(each)[:, None]
         reading.last_layer = self._last_layer
-        given = "inputs_embeds" if rows.is_floating_point() else "input_ids"
         with last_layer_once(self._after_attention, reading):
             output = self._model.base_model(
-                **{given: rows}, position_ids=places, reading=reading, use_cache=False
+                **as_input(rows), position_ids=places, reading=reading, use_cache=False
             )
         states: Tensor = output.last_hidden_state
         return states

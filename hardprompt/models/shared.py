@@ -107,8 +107,9 @@ class SharedCausalModel(CausalModel):
 
             return behind, self._width(group, slots) - group.segments[0].shape[1]
 
+        varying = _varying(group)
+
         def whole(leaves: list[Tensor], start: int, stop: int) -> Tensor:
-            varying = _varying(group)
             heads = self._before_texts(group, leaves, varying)
             each = torch.arange(len(heads), device=self._device)[:, None]
             context = self._context(heads)
