@@ -156,7 +156,8 @@ MASKED = ("bert", "roberta", "distilbert", "albert", "electra")
 
 
 def louder(model, by):
-    """Random models of the usual scale hardly react to a prompt."""
+    """Random models of the usual scale hardly react to a prompt; much louder than needed, and
+    float32 itself is no longer exact to a test's tolerance."""
     for weight in model.parameters():
         if weight.ndim == 2:
             weight.data.mul_(by)
@@ -169,7 +170,7 @@ def save_masked(kind, folder):
     tokenizer = wrapped(family)
     torch.manual_seed(0)
     config.vocab_size = len(tokenizer)
-    louder(t.AutoModelForMaskedLM.from_config(config), 12).save_pretrained(folder)
+    louder(t.AutoModelForMaskedLM.from_config(config), 6).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

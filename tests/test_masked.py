@@ -88,7 +88,7 @@ def test_batched_scores_equal_the_naive_ones(loaded, plain, kind, source, words)
     ids = some_ids(space, 3)
     assert scorer.survives(ids).all()
     out = scored(scorer, ids)
-    assert np.abs(out[0] - out[1]).max() > 0.1, "the model must react to the prompt"
+    assert np.abs(out[0] - out[1]).max() > 1e3 * TOLERANCE, "the model must react to the prompt"
     for row, scores in zip(ids, out, strict=True):
         prompts = scorer.renderer.prompt_texts(row, space.slots)
         np.testing.assert_allclose(scorer.by_text(prompts), scores, atol=TOLERANCE)

@@ -181,7 +181,8 @@ def test_an_empty_text_is_no_guess(prompt, model):
 def test_probabilities_sum_to_one_whatever_surrounds_the_text(prompt, model):
     plain, spaced = prompt.log_probs(["what fun", " what fun\n"], model)
     assert math.isclose(np.exp(plain).sum(), 1, abs_tol=1e-9)
-    np.testing.assert_array_equal(plain, spaced)
+    # One row at two places of a batch: kernels may sum it in another order.
+    np.testing.assert_allclose(plain, spaced, atol=1e-6)
 
 
 @pytest.mark.parametrize(
