@@ -11,6 +11,7 @@ from hardprompt.errors import HardpromptError
 from hardprompt.models.causal import CausalModel
 from hardprompt.models.choose import causal_model, unusual
 from hardprompt.models.codec import Codec
+from hardprompt.models.gelu import ROWS, TanhGelu
 from hardprompt.models.labels import LabelTrie
 from hardprompt.models.load import _info, load_model, screening_model
 from hardprompt.models.reader import Reader
@@ -279,6 +280,31 @@ def test_tiles_that_run_out_of_memory_are_cut_and_none_is_done_twice():
         assert (done == 1).all()
     with pytest.raises(HardpromptError, match="out of memory with a single row"):
         list(batcher.tiles(2, 2, 1, lambda *tile: _fail()))
+
+
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_tiles_hold_few_texts_where_many_prompts_fill_them(n):
+    done = np.zeros((n, 32), dtype=int)
+
+    def run(low, high, start, stop):
+        done[low:high, start:stop] += 1
+        return stop - start
+
+    widths = [width for _, width in Batcher(tokens=400).tiles(n, 32, 5, run, fewest=8)]
+    assert (done == 1).all()
+    assert widths[0] == {1: 32, 3: 26, 40: 8}[n]
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 2e-6), (torch.bfloat16, 0.04)])
+def test_the_fast_gelu_is_the_tanh_approximation(dtype, atol):
+    x = torch.linspace(-12, 12, 3 * (ROWS + 7) * 5).view(3, -1, 5).to(dtype)
+    found = TanhGelu()(x)
+    right = torch.nn.functional.gelu(x.double(), approximate="tanh")
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), right, atol=atol, rtol=0)
+    leaf = x.clone().requires_grad_()
+    TanhGelu()(leaf).sum().backward()
+    assert torch.isfinite(leaf.grad).all()
 
 
 @pytest.mark.parametrize("template", ["text first", "prompt first", "around"])

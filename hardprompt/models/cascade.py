@@ -19,6 +19,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from hardprompt.errors import HardpromptError
+from hardprompt.types import IntArray
 
 NAME = "hardprompt_cascade"
 OUTPUTS = (
@@ -35,12 +36,15 @@ class Unsupported(HardpromptError):
 
 @dataclass(frozen=True)
 class Context:
-    """Keys and values of `X` beginnings, padded to the right; each is read by as many rows."""
+    """Keys and values of `X` beginnings, padded to the right; each is read by as many rows.
+
+    In what order the tokens of one stand does not matter: their places are in their keys.
+    """
 
     keys: tuple[Tensor, ...]  # of each layer: (X, kv_heads, t, head_dim)
     values: tuple[Tensor, ...]
-    lengths: Tensor  # (X,) true tokens of each
-    bias: Tensor | None  # (X, t), -inf at padding; None: there is none
+    lengths: IntArray  # (X,) true tokens of each
+    bias: Tensor | None = None  # (X, t), -inf at padding; None: there is none
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -54,17 +58,16 @@ class Context:
         return sum(2 * keys.numel() * keys.element_size() for keys in self.keys)
 
     def cut(self, low: int, high: int) -> Context:
-        """The beginnings `low..high`, as views."""
-        return self._each(lambda part: part[low:high])
-
-    def take(self, numbers: Tensor) -> Context:
-        """These beginnings, copied."""
-        return self._each(lambda part: part[numbers])
-
-    def _each(self, pick: Any) -> Context:
-        bias = None if self.bias is None else pick(self.bias)
-        keys, values = tuple(map(pick, self.keys)), tuple(map(pick, self.values))
-        return Context(keys, values, pick(self.lengths), bias)
+        """The beginnings `low..high`, as views; no wider than the longest of them."""
+        lengths = self.lengths[low:high]
+        width = int(lengths.max())
+        padded = self.bias is not None and bool((lengths < width).any())
+        return Context(
+            tuple(keys[low:high, :, :width] for keys in self.keys),
+            tuple(values[low:high, :, :width] for values in self.values),
+            lengths,
+            self.bias[low:high, :width] if padded and self.bias is not None else None,
+        )
 
 
 @dataclass

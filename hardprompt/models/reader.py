@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import GELU, functional
+from torch.nn import functional
 from transformers.activations import NewGELUActivation
 
 from hardprompt.models.batched import as_input, joined
@@ -18,6 +18,7 @@ from hardprompt.models.cascade import (
     last_layer_once,
     parts_after_attention,
 )
+from hardprompt.models.gelu import TanhGelu
 from hardprompt.models.labels import LabelTrie
 
 
@@ -107,8 +108,9 @@ class Reader:
         beginning, None: one after the other."""
         places = _counted(rows) if places is None else places
         if reading.context is not None:
-            each = len(rows) // len(reading.context)
-            places = places + reading.context.lengths.repeat_interleave(each)[:, None]
+            before = torch.from_numpy(reading.context.lengths).to(rows.device)
+            each = len(rows) // len(before)
+            places = places + before.repeat_interleave(each)[:, None]
         reading.last_layer = self._last_layer
         with last_layer_once(self._after_attention, reading):
             output = self._model.base_model(
@@ -128,4 +130,4 @@ def _fuse(model: Any) -> None:
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, NewGELUActivation):
-                setattr(module, name, GELU(approximate="tanh"))
+                setattr(module, name, TanhGelu())

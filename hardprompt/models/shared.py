@@ -24,6 +24,7 @@ from hardprompt.types import FloatArray, IntArray
 
 # Keys and values of all texts stay as long as they take less; else they are computed anew.
 KEPT_BYTES = 2 * 1024**3
+TEXTS = 8  # read together at least: the fewer, the less unlike in length
 ROOM = 16  # tokens: prompts of several lengths find room behind the same texts
 
 
@@ -164,7 +165,7 @@ class SharedCausalModel(CausalModel):
             return self._scores(tails[low:high], trie, context.cut(start, stop))
 
         width = tails.shape[1] + len(trie.tokens)
-        tiles = self._batcher.tiles(len(tails), len(context), width, run)
+        tiles = self._batcher.tiles(len(tails), len(context), width, run, fewest=TEXTS)
         for (low, high, start, stop), scores in tiles:
             out[rows[low:high], start:stop] = scores
 
@@ -190,7 +191,7 @@ class SharedCausalModel(CausalModel):
             held = sum(other.n_bytes for other in self._texts.values())
             if held + texts.n_bytes <= KEPT_BYTES:
                 self._texts[group] = texts
-        return texts if len(chosen) == len(group) else texts.of(chosen)
+        return texts if len(chosen) == len(group) else texts.of(chosen.cpu().numpy())
 
     # Prompts first
 
@@ -276,7 +277,7 @@ class SharedCausalModel(CausalModel):
         pieces = [layers for *_, layers in self._batcher.split(n, h, run)]
         layers = [zip(*same, strict=True) for same in zip(*pieces, strict=True)]
         keys, values = zip(*(map(torch.cat, layer) for layer in layers), strict=True)
-        return Context(keys, values, torch.full((n,), h, device=self._device), None)
+        return Context(keys, values, np.full(n, h))
 
 
 def _steps(tails: Tensor) -> Iterator[Extend | Score]:

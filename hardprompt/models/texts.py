@@ -13,14 +13,19 @@ from hardprompt.models.cascade import Context
 from hardprompt.models.reader import Reader
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.plan import Group
+from hardprompt.types import IntArray
 
 
 class Texts:
-    """The beginnings of a group, read once, with room behind each for a path of tokens that is
-    written over again and again."""
+    """The beginnings of a group, read once, with room for a path of tokens behind each, which is
+    written over again and again.
 
-    def __init__(self, context: Context, width: int) -> None:
-        self._context, self._width = context, width  # of the texts alone, padding included
+    The path is kept to the left of the texts, last token first: so all of it and a text stand
+    side by side, whatever the lengths of both.
+    """
+
+    def __init__(self, context: Context, room: int) -> None:
+        self._context, self.room = context, room
 
     @classmethod
     @torch.no_grad()
@@ -33,42 +38,41 @@ class Texts:
         def run(low: int, high: int) -> list[Tensor]:
             """Keys and values of all layers in turn."""
             layers = reader.keys_and_values(texts[low:high])
-            return [pad(part, (0, 0, 0, room)) for part in itertools.chain(*layers)]
+            return [pad(part, (0, 0, room, 0)) for part in itertools.chain(*layers)]
 
         pieces = [found for *_, found in batcher.split(len(texts), width, run)]
         parts = [torch.cat(same) for same in zip(*pieces, strict=True)]
         lengths = np.full(len(group), width) if group.first is None else group.first
-        true = torch.from_numpy(lengths).to(device)
-        keys, values = tuple(parts[::2]), tuple(parts[1::2])
-        return cls(Context(keys, values, true, _bias(true, width, room, keys[0].dtype)), width)
-
-    @property
-    def room(self) -> int:
-        return self._context.width - self._width
+        bias = _bias(lengths + room, room + width, parts[0])
+        return cls(Context(tuple(parts[::2]), tuple(parts[1::2]), lengths + room, bias), room)
 
     @property
     def n_bytes(self) -> int:
         return self._context.n_bytes
 
-    def of(self, members: Tensor) -> Texts:
+    def of(self, members: IntArray) -> Texts:
         """These texts alone, copied."""
-        return Texts(self._context.take(members), self._width)
+        whole = self._context
+        numbers = torch.from_numpy(members).to(whole.keys[0].device)
+        bias = None if whole.bias is None else whole.bias[numbers]
+        keys, values = (tuple(part[numbers] for part in of) for of in (whole.keys, whole.values))
+        return Texts(Context(keys, values, whole.lengths[members], bias), self.room)
 
     def up_to(self, depth: int) -> Context:
         """The texts with the first `depth` tokens of the path, as views."""
-        width = self._width + depth
-        whole = self._context
+        whole, unused = self._context, self.room - depth
         return Context(
-            tuple(keys[:, :, :width] for keys in whole.keys),
-            tuple(values[:, :, :width] for values in whole.values),
-            whole.lengths + depth,
-            None if whole.bias is None else whole.bias[:, :width],
+            tuple(keys[:, :, unused:] for keys in whole.keys),
+            tuple(values[:, :, unused:] for values in whole.values),
+            whole.lengths - unused,
+            None if whole.bias is None else whole.bias[:, unused:],
         )
 
     def extend(self, reader: Reader, batcher: Batcher, depth: int, tokens: Tensor) -> None:
         """Reads `tokens` behind the first `depth` of the path, and puts them there."""
         before = self.up_to(depth)
-        start, stop = before.width, before.width + len(tokens)
+        stop = self.room - depth
+        start = stop - len(tokens)
 
         def run(low: int, high: int) -> list[tuple[Tensor, Tensor]]:
             rows = tokens.expand(high - low, -1)
@@ -76,16 +80,14 @@ class Texts:
 
         for low, high, layers in batcher.split(len(before), len(tokens), run):
             for number, (keys, values) in enumerate(layers):
-                self._context.keys[number][low:high, :, start:stop] = keys
-                self._context.values[number][low:high, :, start:stop] = values
+                self._context.keys[number][low:high, :, start:stop] = keys.flip(2)
+                self._context.values[number][low:high, :, start:stop] = values.flip(2)
 
 
-def _bias(lengths: Tensor, width: int, room: int, dtype: torch.dtype) -> Tensor | None:
-    """`(g, width + room)`: -inf at the padding between a text and the path."""
-    places = torch.arange(width + room, device=lengths.device)
-    padding = (places >= lengths[:, None]) & (places < width)
+def _bias(lengths: IntArray, width: int, like: Tensor) -> Tensor | None:
+    """`(g, width)`: -inf at the padding behind a text."""
+    padding = np.arange(width) >= lengths[:, None]
     if not padding.any():
         return None
-    return torch.zeros(padding.shape, dtype=dtype, device=lengths.device).masked_fill_(
-        padding, float("-inf")
-    )
+    bias = torch.zeros(padding.shape, dtype=like.dtype, device=like.device)
+    return bias.masked_fill_(torch.from_numpy(padding).to(like.device), float("-inf"))

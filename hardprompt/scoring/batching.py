@@ -44,10 +44,16 @@ class Batcher:
             low = high
 
     def tiles(
-        self, n: int, m: int, tokens_each: int, run: Callable[[int, int, int, int], Result]
+        self,
+        n: int,
+        m: int,
+        tokens_each: int,
+        run: Callable[[int, int, int, int], Result],
+        fewest: int | None = None,
     ) -> Iterator[tuple[tuple[int, int, int, int], Result]]:
         """Yields `((low, high, start, stop), run(low, high, start, stop))`, tiles of `n` by `m`
-        pairs that fit; all of the m stay together where they can.
+        pairs that fit. All of the m stay together where they can; given `fewest`, no more of them
+        than so many where enough of the n fill a tile.
 
         A tile that runs out of memory is cut in two; what was finished before is kept.
         """
@@ -57,7 +63,11 @@ class Batcher:
             most = max(1, self.tokens // max(1, tokens_each))
             if self.rows is not None:
                 most = min(most, self.rows)
-            n_here, m_here = max(1, most // (stop - start)), min(most, stop - start)
+            m_here = stop - start
+            if fewest is not None:
+                m_here = min(m_here, max(fewest, most // (high - low)))
+            m_here = min(m_here, most)
+            n_here = max(1, most // m_here)
             if n_here < high - low:
                 todo += [(low + n_here, high, start, stop)]
                 high = low + n_here
