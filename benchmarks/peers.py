@@ -89,14 +89,15 @@ def nanogcg(
     model: Any,
     examples: Examples,
     prompts: Tensor,
-    caches: Sequence[Cache | None],
+    caches: Sequence[Cache | None] | None = None,
     width: int = 64,
 ) -> Tensor:
-    """As `pair_by_pair`; `width` candidates a batch, `caches` as of `cache_heads`.
+    """As `pair_by_pair`; `width` candidates a batch, `caches` as of `cache_heads`, None: of its own.
 
-    nanoGCG makes its cache once a run and fails with transformers 5; this one is expanded anew
-    for each batch, as its code does it.
+    nanoGCG has one text, whose cache it makes once a run, and fails with transformers 5; here as
+    there, it is expanded anew for each batch.
     """
+    caches = cache_heads(model, examples) if caches is None else caches
     embed = model.get_input_embeddings()
     out = torch.empty(len(prompts), len(examples), len(examples.labels))
     for number, (cache, tail) in enumerate(zip(caches, examples.tails, strict=True)):

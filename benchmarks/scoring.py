@@ -7,8 +7,9 @@
 Rows have the lengths of SST-2's texts, and random ids. All ways run once a round, each round with
 new prompts, and every ratio is the median of the ratios within a round. After a run, untimed, some
 of its pairs are scored by a plain forward pass in fp32 and compared. Not timed: what is computed
-once a search, the keys and values of the texts. Writes a JSON file and a Markdown table and says
-which demands are met.
+once a search, the keys and values of the texts; but nanoGCG's way makes them for each 32 candidates,
+as in the measurement that the demands come from, and a second row shows it without. Writes a JSON
+file and a Markdown table and says which demands are met.
 """
 
 from __future__ import annotations
@@ -281,7 +282,9 @@ def table(args: argparse.Namespace, content: dict[str, Any]) -> str:
         "over the fastest matmul of the model's shapes in the same round; for our ways the least "
         "work there is, so that waste counts against them. Difference: the largest from a plain "
         "fp32 forward pass of single pairs, in normalised log-probability; of gradients, over the "
-        f"largest entry. A beam's batch extends {PARENTS} parents, which it computes too.",
+        f"largest entry. A beam's batch extends {PARENTS} parents, which it computes too. What "
+        "stands before the prompts is read once and not timed, but for nanoGCG's way where its "
+        "row does not say so.",
         "",
     ]
     for name in args.models:

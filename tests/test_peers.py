@@ -60,7 +60,7 @@ def test_scores_are_those_of_a_plain_forward(model, examples, prompts):
         peers.pair_by_pair(model, examples, prompts),
         peers.padded(model, examples, prompts),
         peers.padded(model, examples, prompts, rows=5),
-        peers.nanogcg(model, examples, prompts, caches),
+        peers.nanogcg(model, examples, prompts),
         peers.nanogcg(model, examples, prompts, caches, width=3),
     ):
         torch.testing.assert_close(found, expected, atol=TOLERANCE, rtol=0)
@@ -145,13 +145,12 @@ def test_the_prototypes_give_the_same(prototype, model, prompts):
         "prefix": peers.Examples(none, tuple(torch.cat([t, suffix]) for t in texts), labels, gold),
     }
     for layout, examples in layouts.items():
-        caches = peers.cache_heads(model, examples)
         with torch.inference_mode():
             pairs = {
                 "A0": (prototype.naive_single, peers.pair_by_pair(model, examples, prompts)),
                 "A": (prototype.per_candidate, peers.padded(model, examples, prompts)),
                 "B": (prototype.batched, peers.padded(model, examples, prompts, rows=128)),
-                "G": (prototype.nanogcg_like, peers.nanogcg(model, examples, prompts, caches)),
+                "G": (prototype.nanogcg_like, peers.nanogcg(model, examples, prompts)),
             }
             for method, found in pairs.values():
                 expected = method(model, task, prompts, layout).log_softmax(-1)
