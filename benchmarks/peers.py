@@ -92,7 +92,7 @@ def nanogcg(
     caches: Sequence[Cache | None] | None = None,
     width: int = 64,
 ) -> Tensor:
-    """As `pair_by_pair`; `width` candidates a batch, `caches` as of `cache_heads`, None: of its own.
+    """As `pair_by_pair`; `width` candidates a batch, `caches` of `cache_heads`, or its own.
 
     nanoGCG has one text, whose cache it makes once a run, and fails with transformers 5; here as
     there, it is expanded anew for each batch.

@@ -7,7 +7,7 @@
 Rows have the lengths of SST-2's texts, and random ids. All ways run once a round, each round with
 new prompts, and every ratio is the median of the ratios within a round. After a run, untimed, some
 of its pairs are scored by a plain forward pass in fp32 and compared. Not timed: what is computed
-once a search, the keys and values of the texts; but nanoGCG's way makes them for each 32 candidates,
+once a search, the keys and values of the texts; nanoGCG's way makes them for each 32 candidates,
 as in the measurement that the demands come from, and a second row shows it without. Writes a JSON
 file and a Markdown table and says which demands are met.
 """
