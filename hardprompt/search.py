@@ -16,6 +16,7 @@ from hardprompt.errors import HardpromptError
 from hardprompt.evaluation import Evaluator
 from hardprompt.ledger import Ledger
 from hardprompt.metrics import standard_error
+from hardprompt.models.base import PromptModel
 from hardprompt.prompt import HardPrompt
 from hardprompt.results import assemble
 from hardprompt.selection import diverse, readable_pick, shortlist
@@ -25,6 +26,7 @@ from hardprompt.types import IntArray
 
 LISTED, TESTED = 10, 3
 FLUENT = 3  # of those listed, prompts that are there because they read well
+BATCHES = "batch tokens"  # where the ledger keeps them
 # What the clock must leave for dev, test and the report, as a share of the whole command.
 RESERVE = 0.35
 
@@ -39,6 +41,7 @@ class Search:
     on_piece: Callable[[Progress], None] = lambda progress: None
     on_phase: Callable[[str], None] = lambda phase: None
     study: Study | None = field(default=None, init=False)
+    _noted: dict[str, int] = field(default_factory=dict, init=False)  # by place
 
     def run(self, *, resume: bool = False) -> dict[str, Any]:
         """The results, also written to the run's folder; nothing measured is lost on the way."""
@@ -49,6 +52,7 @@ class Search:
         with Ledger.open(path) if known else Ledger.create(path, header) as ledger:
             if known:
                 ledger.check(header)
+            self._recall_batches(ledger)
             evaluator = Evaluator(self.session, ledger)
             timing = {"prepared": time.monotonic() - self.began}
             self._measure_baselines(evaluator)
@@ -93,9 +97,34 @@ class Search:
             piece=session.piece,
             patience=config.patience,
             deadline=self._late,
-            on_piece=self.on_piece,
+            on_piece=lambda progress: self._after_piece(ledger, progress),
         )
         return self.study.run()
+
+    def _after_piece(self, ledger: Ledger, progress: Progress) -> None:
+        self._note_batches(ledger)
+        self.on_piece(progress)
+
+    def _recall_batches(self, ledger: Ledger) -> None:
+        """What fitted into memory before, so that a resumed run does not try it all again."""
+        for model in self._models:
+            tokens = ledger.get_json(BATCHES, _place(model))
+            if tokens is not None:
+                model.batch_tokens = int(tokens)
+        self._note_batches(ledger)
+
+    def _note_batches(self, ledger: Ledger) -> None:
+        for model in self._models:
+            place = _place(model)
+            if self._noted.get(place) != model.batch_tokens:
+                ledger.put_json(BATCHES, place, model.batch_tokens)
+                self._noted[place] = model.batch_tokens
+
+    @property
+    def _models(self) -> list[PromptModel]:
+        """The one that reports, and the one that searches where it is another."""
+        models = [self.session.model, self.session.screen]
+        return [model for model in models if model is not None]
 
     def _late(self) -> bool:
         limit = self.session.config.time
@@ -184,3 +213,7 @@ class Search:
             "pairs_saved": objective.pairs_saved,
             "pieces_replayed": self.study.replayed if self.study else 0,
         }
+
+
+def _place(model: PromptModel) -> str:
+    return f"{model.info.dtype} on {model.info.device}"

@@ -36,6 +36,7 @@ class PromptModel(Protocol):
     codec: Codec
     info: ModelInfo
     way: str  # how pairs are scored, for reports
+    batch_tokens: int  # read together; halved where they do not fit
 
     def groups(self, rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:
         """The examples among `rows` in groups that this model scores together."""

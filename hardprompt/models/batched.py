@@ -33,6 +33,15 @@ class BatchedModel(ABC):
         self._batcher = batcher
         self._device = next(model.parameters()).device
 
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of a batch, as many as fitted so far."""
+        return self._batcher.tokens
+
+    @batch_tokens.setter
+    def batch_tokens(self, tokens: int) -> None:
+        self._batcher.tokens = tokens
+
     def copied(self, dtype: torch.dtype) -> tuple[Any, Codec, ModelInfo, Batcher]:
         """What a model of this family is made from, in another precision."""
         info = replace(self.info, dtype=str(dtype).removeprefix("torch."))

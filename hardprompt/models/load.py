@@ -23,8 +23,9 @@ from hardprompt.models.batched import BatchedModel
 from hardprompt.models.choose import causal_model
 from hardprompt.models.codec import Codec
 from hardprompt.models.masked import MaskedModel
+from hardprompt.models.memory import tokens_that_fit
 from hardprompt.models.tokenizer import load_tokenizer
-from hardprompt.scoring.batching import CPU_TOKENS, GPU_TOKENS, Batcher
+from hardprompt.scoring.batching import Batcher
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")
@@ -63,9 +64,8 @@ def load_model(
     if dtype == "auto" and _has_room_for_float32(model, place):
         model = model.float()
     info = _info(name, model, tokenizer, "masked" if masked else "causal")
-    tokens = CPU_TOKENS if place.type == "cpu" else GPU_TOKENS
     make = MaskedModel if masked else causal_model
-    return make(model, codec, info, Batcher(tokens, batch_size))
+    return make(model, codec, info, Batcher(tokens_that_fit(model, place), batch_size))
 
 
 def screening_model(model: PromptModel) -> PromptModel:

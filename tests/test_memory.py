@@ -1,0 +1,77 @@
+"""How large batches are: by what a device has, and remembered in a run."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from hardprompt import runs
+from hardprompt.config import RunConfig
+from hardprompt.ledger import Ledger
+from hardprompt.models.memory import ROWS, WIDTH, tokens_that_fit
+from hardprompt.scoring.batching import CPU_TOKENS, GPU_TOKENS
+from hardprompt.search import BATCHES, Search
+from hardprompt.session import Session
+
+
+class FakeCuda:
+    """Memory as CUDA reports it: a forward pass takes so many bytes a token."""
+
+    def __init__(self, free, each):
+        self.free, self.each, self.peak = free, each, 10**6
+
+    def mem_get_info(self, place):
+        return self.free, 2 * self.free
+
+    def memory_allocated(self, place):
+        return 10**6
+
+    def max_memory_allocated(self, place):
+        return self.peak
+
+    def reset_peak_memory_stats(self, place):
+        self.peak = 10**6
+
+    def base_model(self, input_ids):
+        self.peak += self.each * input_ids.numel()
+
+
+@pytest.mark.parametrize(
+    ("free", "each", "tokens"),
+    [(10**9, 10**5, 5000), (10**12, 10**3, GPU_TOKENS), (10, 10**6, 1), (10**9, 0, GPU_TOKENS)],
+)
+def test_a_probe_says_how_many_tokens_fit(monkeypatch, free, each, tokens):
+    cuda, zeros = FakeCuda(free, each), torch.zeros
+    for name in ("mem_get_info", "memory_allocated", "max_memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, getattr(cuda, name))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", cuda.reset_peak_memory_stats)
+    monkeypatch.setattr(torch, "zeros", lambda *shape, dtype, device: zeros(*shape, dtype=dtype))
+    model = SimpleNamespace(base_model=cuda.base_model)
+    assert tokens_that_fit(model, torch.device("cuda")) == tokens
+    assert each == 0 or cuda.peak == 10**6 + each * ROWS * WIDTH
+
+
+def test_a_cpu_needs_no_probe():
+    assert tokens_that_fit(None, torch.device("cpu")) == CPU_TOKENS
+
+
+def test_what_fitted_is_remembered_in_the_run(tmp_path, monkeypatch):
+    def session():
+        config = RunConfig(budget=4, strategy="random", search_rows=4, length=2, dtype="float32")
+        return Session.prepare(config)
+
+    first = session()
+    measure = first.objective.measure
+
+    def short(batch):
+        first.model.batch_tokens = 100  # as after an out-of-memory error
+        return measure(batch)
+
+    monkeypatch.setattr(first.objective, "measure", short)
+    Search(first, tmp_path).run()
+    with Ledger.read(tmp_path / runs.LEDGER) as ledger:
+        assert ledger.get_json(BATCHES, "float32 on cpu") == 100
+    again = session()
+    assert again.model.batch_tokens == CPU_TOKENS
+    Search(again, tmp_path).run(resume=True)
+    assert again.model.batch_tokens == 100
