@@ -21,6 +21,8 @@ from hardprompt.models.cascade import (
 from hardprompt.models.gelu import TanhGelu
 from hardprompt.models.labels import LabelTrie
 
+FLOATS = 16  # numbers, by the width of the model, that a token takes while it is read
+
 
 class Reader:
     """Rows `(rows, w)` of ids, or `(rows, w, dim)` of points between tokens, all of one width.
@@ -33,8 +35,15 @@ class Reader:
         n_layers = int(model.config.get_text_config().num_hidden_layers)
         self._last_layer = n_layers - 1
         self._after_attention = parts_after_attention(model, n_layers)
+        table = model.get_input_embeddings().weight
+        # The logits of one place take as much memory as reading so many tokens.
+        self._per_logits = -(-table.shape[0] // (FLOATS * table.shape[1]))
         model.set_attn_implementation(NAME)
         _fuse(model)
+
+    def room_for(self, trie: LabelTrie) -> int:
+        """Tokens that a batch must count for the label words of each row."""
+        return len(trie.tokens) * (1 + self._per_logits)
 
     def joined(self, parts: list[Tensor]) -> Tensor:
         """Parts of rows side by side; ids become points where one part is points."""

@@ -164,7 +164,7 @@ class SharedCausalModel(CausalModel):
         def run(low: int, high: int, start: int, stop: int) -> Tensor:
             return self._scores(tails[low:high], trie, context.cut(start, stop))
 
-        width = tails.shape[1] + len(trie.tokens)
+        width = tails.shape[1] + self._reader.room_for(trie)
         tiles = self._batcher.tiles(len(tails), len(context), width, run, fewest=TEXTS)
         for (low, high, start, stop), scores in tiles:
             out[rows[low:high], start:stop] = scores
@@ -200,7 +200,7 @@ class SharedCausalModel(CausalModel):
     ) -> None:
         varying = _varying(group) if slots else 0
         heads = self._before_texts(group, slots, varying)
-        width = self._width(group, slots) - heads.shape[1] + len(trie.tokens)
+        width = self._width(group, slots) - heads.shape[1] + self._reader.room_for(trie)
         for numbers, rows in _sharing(heads, alone=len(slots) == varying):
             context = self._known_context(heads[numbers])
 
