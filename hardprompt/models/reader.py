@@ -37,7 +37,7 @@ class Reader:
         self._after_attention = parts_after_attention(model, n_layers)
         table = model.get_input_embeddings().weight
         # The logits of one place take as much memory as reading so many tokens.
-        self._per_logits = -(-table.shape[0] // (FLOATS * table.shape[1]))
+        self._per_logits = int(-(-table.shape[0] // (FLOATS * table.shape[1])))
         model.set_attn_implementation(NAME)
         _fuse(model)
 
