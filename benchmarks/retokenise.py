@@ -1,6 +1,6 @@
 """Counts prompts whose token ids change when their text is pasted; there must be none.
 
-    python -m benchmarks.retokenise --prompts 10000
+    python -m benchmarks.retokenise --prompts 10000 --out benchmarks/retokenise.md
 
 For each family of tokenizers (trained on the built-in task), three templates and two
 vocabularies: random prompts of five allowed tokens are written out as a search reports them.
@@ -16,6 +16,7 @@ import argparse
 import sys
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,10 @@ TEMPLATES = (
 )
 KINDS = ("words", "all")
 BATCH = 500
+HEAD = (
+    "| tokenizer | vocabulary | template | tokens | prompts | do not survive | changed |",
+    "| --- | --- | --- | --- | --- | --- | --- |",
+)
 
 
 @dataclass
@@ -94,9 +99,12 @@ def _changes(tokenizer: Any, scorer: Scorer, row: IntArray, number: int) -> bool
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--prompts", type=int, default=10_000, help="of each table row")
+    parser.add_argument("--out", type=Path, help="a Markdown file; the table is printed anyway")
     arguments = parser.parse_args()
-    print("| tokenizer | vocabulary | template | tokens | prompts | do not survive | changed |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    command = f"python -m benchmarks.retokenise --prompts {arguments.prompts}"
+    command += f" --out {arguments.out}" if arguments.out else ""
+    lines = ["# Prompts whose tokens change when they are pasted", "", f"`{command}`", "", *HEAD]
+    print("\n".join(HEAD))
     changed = 0
     for family in FAMILIES:
         tokenizer = load(family)
@@ -104,11 +112,13 @@ def main() -> int:
             for source in TEMPLATES:
                 found = count(tokenizer, source, kind, arguments.prompts)
                 changed += found.changed
-                print(
+                lines.append(
                     f"| {family} | {kind} | `{source}` | {found.tokens:,} | {found.tried:,} "
-                    f"| {found.refused / found.tried:.1%} | {found.changed} |",
-                    flush=True,
+                    f"| {found.refused / found.tried:.1%} | {found.changed} |"
                 )
+                print(lines[-1], flush=True)
+    if arguments.out:
+        arguments.out.write_text("\n".join(lines) + "\n", encoding="utf8")
     return int(changed > 0)
 
 
