@@ -13,7 +13,24 @@ from hardprompt.ledger import Piece
 from hardprompt.scoring.race import smallest
 from hardprompt.types import Batch, BoolArray, Feedback, FloatArray, IntArray, Proposals
 
-Known = Mapping[bytes, tuple[float, bool]]  # loss and whether it is exact, of a question
+
+@dataclass(frozen=True)
+class Answer:
+    """What was told of a question."""
+
+    loss: float
+    exact: bool
+    fluency: float | None  # None: it was not asked for
+
+    def joined(self, later: Answer) -> Answer:
+        """The most that is known of it, told once more."""
+        better = not self.exact and (later.exact or later.loss > self.loss)
+        best = later if better else self
+        fluency = self.fluency if later.fluency is None else later.fluency
+        return Answer(best.loss, best.exact, fluency)
+
+
+Known = Mapping[bytes, Answer]
 
 
 @dataclass
@@ -30,6 +47,7 @@ class Asked:
     exact: BoolArray  # (n,)
     gradient: FloatArray | None = None
     proposals: Proposals | None = None
+    fluency: FloatArray | None = None  # None: not asked for
     done: int = 0  # how many of `todo` are measured
 
     @classmethod
@@ -41,6 +59,8 @@ class Asked:
         everything = np.arange(n), np.ones(n, dtype=bool)
         asked = cls(batch, ids, _keys(batch, ids), price, *everything, np.full(n, np.nan),
                     np.ones(n, dtype=bool))  # fmt: skip
+        if batch.wants_fluency:
+            asked.fluency = np.full(n, np.nan)
         if asked.keys is not None:
             asked._recall(asked.keys, known)
         return asked
@@ -52,10 +72,14 @@ class Asked:
             self.charged[row] = old is None
             # A loss known to be above a bar answers again where the bar has not risen.
             bar = np.inf if self.batch.bar is None else self.batch.bar[row]
-            if old is not None and (old[1] or old[0] >= bar):
-                self.loss[row], self.exact[row] = old
-            else:
+            if old is None or not (old.exact or old.loss >= bar):
                 first.setdefault(key, row)
+            elif self.fluency is not None and old.fluency is None:
+                first.setdefault(key, row)  # its loss is paid; its fluency costs nothing
+            else:
+                self.loss[row], self.exact[row] = old.loss, old.exact
+                if self.fluency is not None:
+                    self.fluency[row] = old.fluency
         self.todo = np.array(list(first.values()), dtype=np.int64)
 
     def paid(self) -> float:
@@ -83,6 +107,8 @@ class Asked:
         n = len(self.batch)
         self.done += len(rows)
         self.loss[rows], self.exact[rows] = feedback.loss, feedback.exact
+        if self.fluency is not None and feedback.fluency is not None:
+            self.fluency[rows] = feedback.fluency
         if feedback.gradient is not None:
             self.gradient = _spread(self.gradient, rows, feedback.gradient, n)
         if feedback.proposals is not None:
@@ -102,15 +128,31 @@ class Asked:
 
     def told(self) -> Feedback:
         """The answer, permissions used in full: a row above its limit is told as the limit."""
-        loss, exact = self.loss.copy(), self.exact.copy()
-        if self.keys is not None:  # equal rows were measured once
-            source = {self.keys[row]: row for row in self.todo[: self.done].tolist()}
-            for row in self.measured().tolist():
-                loss[row] = self.loss[source[self.keys[row]]]
-                exact[row] = self.exact[source[self.keys[row]]]
+        source = self._sources()
+        loss, exact = self.loss[source], self.exact[source]
         limit = np.full(len(loss), self._kept()) if self.batch.bar is None else self.batch.bar
         dropped = ~exact | (loss > limit)
-        return Feedback(np.where(dropped, limit, loss), ~dropped, self.gradient, self.proposals)
+        return Feedback(
+            np.where(dropped, limit, loss),
+            ~dropped,
+            self.gradient,
+            self.proposals,
+            fluency=None if self.fluency is None else self.fluency[source],
+        )
+
+    def answer(self, row: int, told: Feedback) -> Answer:
+        """What is told of one row."""
+        fluency = None if told.fluency is None else float(told.fluency[row])
+        return Answer(float(told.loss[row]), bool(told.exact[row]), fluency)
+
+    def _sources(self) -> IntArray:
+        """`(n,)` where each row was measured: equal ones were once."""
+        source = np.arange(len(self.batch))
+        if self.keys is not None:
+            first = {self.keys[row]: row for row in self.todo[: self.done].tolist()}
+            for row in self.measured().tolist():
+                source[row] = first[self.keys[row]]
+        return source
 
     def _highest_bar(self) -> FloatArray | None:
         """`(n,)` bars; equal rows share the highest, since they are measured once."""
@@ -152,6 +194,7 @@ def differing(part: Batch, piece: Piece) -> list[str]:
         "examples": _equal(part.examples, piece.examples),
         "gradient": part.wants_gradient == piece.wants_gradient,
         "proposals": part.wants_proposals == piece.wants_proposals,
+        "fluency": part.wants_fluency == piece.wants_fluency,
     }
     return [name for name, equal in same.items() if not equal]
 

@@ -56,8 +56,17 @@ def measure(
         source=source,
         loss=evaluator.loss(prompts),
         dev=evaluator.metric(prompts, "dev"),
-        fluency=evaluator.fluency(prompts),
+        fluency=evaluator.fluency(_tokens(evaluator, prompts, slot_ids)),
     )
+
+
+def _tokens(evaluator: Evaluator, prompts: Sequence[str], slot_ids: SlotIds) -> list[int]:
+    """The tokens of a prompt; of one that melts into its texts, those that it has alone."""
+    found = [token for slot in slot_ids for token in slot]
+    if found or len(prompts) > 1:
+        return found
+    codec = evaluator.session.model.codec
+    return codec.encode(prompts[0])[len(codec.prefix) :]
 
 
 def measure_baselines(evaluator: Evaluator) -> Baselines:

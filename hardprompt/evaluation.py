@@ -69,18 +69,14 @@ class Evaluator:
         predicted = self.predictions(prompts, split)
         return float(metric.score(gold, predicted, len(self.session.task.labels)))
 
-    def fluency(self, prompts: Sequence[str]) -> float | None:
-        """Mean log-probability of a prompt's tokens under the model; None without a token."""
-        shown = self.session.template.show(prompts)
-        text = shown.replace("{text}", "").replace("{label}", "").strip()
-        if not text:
-            return None
-        key = hashlib.sha256(text.encode()).hexdigest()
+    def fluency(self, ids: Sequence[int]) -> float | None:
+        """Mean log-probability of a prompt's tokens under the model, of several slots as one row;
+        None where it has none, or nothing stands before its only one."""
+        row = np.array([list(ids)], dtype=np.int64)
+        key = hashlib.sha256(row.tobytes()).hexdigest()
         known = self._ledger.get("fluency", key)
         if known is None:
-            codec = self.session.model.codec
-            value = self.session.model.prompt_log_prob(codec.encode(text))
-            known = {"value": np.array(value)}
+            known = {"value": self.session.model.prompt_log_probs(row)[0]}
             self._ledger.put("fluency", key, known)
         value = float(known["value"])
         return value if np.isfinite(value) else None

@@ -54,6 +54,7 @@ class Piece:
     examples: IntArray | None
     wants_gradient: bool
     wants_proposals: int
+    wants_fluency: bool
     feedback: Feedback
 
     def __len__(self) -> int:
@@ -208,6 +209,7 @@ def _piece_arrays(batch: Batch, feedback: Feedback) -> Arrays:
         "shape": list(rows.shape),
         "gradient": batch.wants_gradient,
         "proposals": batch.wants_proposals,
+        "fluency": batch.wants_fluency,
         "pairs": [feedback.pairs, feedback.pairs_saved],
     }
     arrays = {
@@ -225,6 +227,8 @@ def _piece_arrays(batch: Batch, feedback: Feedback) -> Arrays:
     if feedback.proposals is not None:
         arrays["proposed"] = np.asarray(feedback.proposals.ids, dtype="<i8")
         arrays["log_probs"] = np.asarray(feedback.proposals.log_probs, dtype="<f8")
+    if feedback.fluency is not None:
+        arrays["fluency"] = np.asarray(feedback.fluency, dtype="<f8")
     return arrays
 
 
@@ -233,8 +237,7 @@ def _piece(number: int, arrays: Arrays) -> Piece:
     proposals = None
     if "proposed" in arrays:
         proposals = Proposals(arrays["proposed"], arrays["log_probs"])
-    gradient = arrays.get("gradient")
-    pairs = about.get("pairs", (0, 0))  # not in the first ledgers
+    pairs, saved = about.get("pairs", (0, 0))  # not in the first ledgers
     return Piece(
         number,
         ids=arrays.get("ids"),
@@ -243,7 +246,16 @@ def _piece(number: int, arrays: Arrays) -> Piece:
         examples=arrays.get("examples"),
         wants_gradient=about["gradient"],
         wants_proposals=about["proposals"],
-        feedback=Feedback(arrays["loss"], arrays["exact"], gradient, proposals, *pairs),
+        wants_fluency=about.get("fluency", False),
+        feedback=Feedback(
+            arrays["loss"],
+            arrays["exact"],
+            arrays.get("gradient"),
+            proposals,
+            pairs,
+            saved,
+            fluency=arrays.get("fluency"),
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from hardprompt.scoring.fluency import Fluency
 from hardprompt.scoring.forecast import FEWEST, REFERENCES, Forecast
 from hardprompt.scoring.losses import Loss, normalise
 from hardprompt.scoring.plan import Group, Row, pack_rows, shape
@@ -62,7 +63,14 @@ class Objective:
             proposals=self._proposals(batch, ids),
             pairs=self.pairs - pairs,
             pairs_saved=self.pairs_saved - saved,
+            fluency=self._fluency(ids, alive) if batch.wants_fluency else None,
         )
+
+    def _fluency(self, ids: IntArray, alive: BoolArray) -> FloatArray:
+        """`(n,)` of the rows that survive; NaN for the others."""
+        out = np.full(len(ids), np.nan)
+        out[alive] = Fluency(self.scorer.model).of(ids[alive])
+        return out
 
     def _losses(
         self, ids: IntArray, batch: Batch, alive: BoolArray
@@ -148,7 +156,13 @@ class Objective:
         self.pairs += len(ids) * n_examples
         width = rows.shape[1] if rows is not None else points.shape[1]
         exact = np.ones(len(ids), dtype=bool)
-        return Feedback(loss, exact, gradient[:, :width], pairs=len(ids) * n_examples)
+        fluency = None
+        if batch.wants_fluency:  # of points that of the tokens nearest to them
+            tokens = ids if rows is not None else self.space.nearest(points)[..., 0]
+            fluency = self._fluency(tokens, alive)
+        return Feedback(
+            loss, exact, gradient[:, :width], pairs=len(ids) * n_examples, fluency=fluency
+        )
 
     def _accumulate(
         self,

@@ -22,7 +22,7 @@ from hardprompt.results import assemble
 from hardprompt.selection import diverse, readable_pick, shortlist
 from hardprompt.session import Session
 from hardprompt.study import Found, Progress, Study
-from hardprompt.types import IntArray
+from hardprompt.types import EMPTY, IntArray
 
 LISTED, TESTED = 10, 3
 FLUENT = 3  # of those listed, prompts that are there because they read well
@@ -187,7 +187,7 @@ class Search:
             return []
 
         def fluency(found: Found) -> float:
-            value = evaluator.fluency(self._prompts(found.ids))
+            value = evaluator.fluency(found.ids[found.ids != EMPTY].tolist())
             return -np.inf if value is None else value
 
         bar = (ranking[0].loss + empty_loss) / 2

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hardprompt.answer import Asked, allowed, differing
+from hardprompt.answer import Answer, Asked, allowed, differing
 from hardprompt.errors import HardpromptError
 from hardprompt.ledger import Ledger, Piece, points_digest
 from hardprompt.space import SearchSpace
@@ -107,7 +107,7 @@ class Study:
     def run(self) -> str:
         """Searches until it ends, and returns why: exhausted, budget, patience, stalled,
         time or stopped."""
-        self._known: dict[bytes, tuple[float, bool]] = {}  # loss and exact, as told
+        self._known: dict[bytes, Answer] = {}  # as told
         self._found, self._best, self.curve = {}, None, []
         self.spent, self.asked, self.replayed, self.drifted = 0.0, 0.0, 0, 0
         self.pairs, self.pairs_saved = 0, 0
@@ -232,22 +232,22 @@ class Study:
         feedback = asked.told()
         if asked.keys is not None:
             for row in asked.measured().tolist():
-                self._remember(asked.keys[row], feedback.loss[row], feedback.exact[row])
+                self._remember(asked.keys[row], asked.answer(row, feedback))
         if asked.ids is None or asked.batch.examples is not None:
             return feedback
         spent = before + asked.price * np.cumsum(asked.charged[asked.todo])
         for row, so_far in zip(asked.todo[: asked.done], spent.tolist(), strict=False):
             loss, exact = float(feedback.loss[row]), bool(feedback.exact[row])
             if asked.keys is not None:  # its equal may have had a higher bar
-                loss, exact = self._known[asked.keys[row]]
+                known = self._known[asked.keys[row]]
+                loss, exact = known.loss, known.exact
             if exact:
                 self._rank(asked.ids[row], loss, so_far)
         return feedback
 
-    def _remember(self, key: bytes, loss: float, exact: bool) -> None:
+    def _remember(self, key: bytes, answer: Answer) -> None:
         known = self._known.get(key)
-        if known is None or (not known[1] and (exact or loss > known[0])):
-            self._known[key] = float(loss), bool(exact)
+        self._known[key] = answer if known is None else known.joined(answer)
 
     def _rank(self, ids: IntArray, loss: float, spent: float) -> None:
         key = ids.tobytes()

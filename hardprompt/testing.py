@@ -40,7 +40,8 @@ class PlantedObjective:
 
     The loss of a prompt is the mean over its positions of the squared distance between its
     embeddings and those of the hidden prompt (an EMPTY position counts as the zero vector),
-    times a positive weight per example. `broken` is the share of rows that come back as NaN.
+    times a positive weight per example. A prompt's fluency is the mean over its tokens of a number
+    that each has. `broken` is the share of rows that come back as NaN.
     """
 
     space: SearchSpace
@@ -52,6 +53,7 @@ class PlantedObjective:
         rng = np.random.default_rng(self.seed)
         self.hidden = rng.choice(self.space.tokens, size=self.space.length)
         self.weights = rng.uniform(0.5, 1.5, size=self.space.n_examples)
+        self.surprises = rng.uniform(1.0, 9.0, size=len(self.space.embeddings))
 
     def measure(self, batch: Batch) -> Feedback:
         points = self._points(batch)
@@ -75,7 +77,17 @@ class PlantedObjective:
         if gradient is not None:
             gradient[broken] = np.nan
         self.measured += len(batch)
-        return Feedback(loss, exact | broken, gradient, self._proposals(batch))
+        fluency = np.where(broken, np.nan, self._fluency(batch)) if batch.wants_fluency else None
+        return Feedback(loss, exact | broken, gradient, self._proposals(batch), fluency=fluency)
+
+    def _fluency(self, batch: Batch) -> FloatArray:
+        ids = batch.ids
+        if ids is None:
+            assert batch.embeds is not None
+            ids = self.space.nearest(batch.embeds)[..., 0]
+        told = np.where(ids == EMPTY, 0.0, self.surprises[ids])
+        mean: FloatArray = told.sum(axis=1) / np.maximum((ids != EMPTY).sum(axis=1), 1)
+        return mean
 
     def _points(self, batch: Batch) -> FloatArray:
         if batch.embeds is not None:

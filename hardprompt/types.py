@@ -23,6 +23,7 @@ class Batch:
     embeds: FloatArray | None = None  # (n, k, dim) points between tokens: encoders and mixtures
     wants_gradient: bool = False  # told, never fetched
     wants_proposals: int = 0  # the m tokens the model itself finds likeliest next in the slot
+    wants_fluency: bool = False  # how likely the model finds the prompt itself
     keep: int | None = None  # permission: only the best `keep` of this batch need an exact loss
     bar: FloatArray | None = None  # (n,) permission: row i needs an exact loss only up to bar[i]
     examples: IntArray | None = None  # score on these only (minibatch, probe); None: all
@@ -54,6 +55,7 @@ class Feedback:
     proposals: Proposals | None = None
     pairs: int = 0  # of rows and examples that it takes to answer in full; for the record
     pairs_saved: int = 0  # of these, not computed because rows were dropped
+    fluency: FloatArray | None = None  # (n,) mean NLL of a prompt token, the lower the more fluent
 
     def order(self) -> IntArray:
         """Row numbers, best first; bounds after exact losses of the same value, NaN last."""

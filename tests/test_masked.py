@@ -178,23 +178,6 @@ def test_proposals_are_the_likeliest_at_a_mask_after_the_prompt(loaded, plain, k
     np.testing.assert_allclose(told.proposals.log_probs[0], np.sort(mean)[::-1][:5], atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta"])
-def test_fluency_is_the_mean_pseudo_log_likelihood(loaded, plain, kind):
-    model, tokenizer = plain[kind]
-    text = "it was a good film"
-    ids = tokenizer(text)["input_ids"]
-    found = []
-    for place in range(1, len(ids) - 1):
-        row = torch.tensor([ids])
-        row[0, place] = tokenizer.mask_token_id
-        with torch.no_grad():
-            found.append(float(model(row).logits[0, place].log_softmax(-1)[ids[place]]))
-    codec = loaded[kind].codec
-    got = loaded[kind].prompt_log_prob(codec.encode(text))
-    assert got == pytest.approx(np.mean(found), abs=TOLERANCE)
-    assert np.isnan(loaded[kind].prompt_log_prob(codec.encode("")))
-
-
 def test_rows_that_hold_the_masks_own_name_are_scored_at_the_labels(loaded, plain):
     scorer, space = build(loaded["bert"], "{text} {prompt} {label} .")
     text = "the [MASK] was good"

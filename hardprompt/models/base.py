@@ -77,9 +77,19 @@ class PromptModel(Protocol):
         rows. `prompts` may be fewer than the slots of the group: later ones are empty."""
         ...
 
-    def prompt_log_prob(self, ids: Sequence[int]) -> float:
-        """Mean log-probability of each token of a text, as `Codec.encode` gives it; NaN for
-        none. A masked model's is a pseudo-log-likelihood."""
+    def prompt_log_probs(self, ids: IntArray) -> FloatArray:
+        """`(n,)`: mean log-probability of a token of each prompt, `(n, k)` ids without special
+        tokens, EMPTY left out. It stands alone, after the model's own beginning; NaN where no
+        token can be told. A masked model's is a pseudo-log-likelihood."""
+        ...
+
+    def prompt_gradient(
+        self, ids: IntArray, points: FloatArray, tokens: IntArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """`prompt_log_probs` of the same ids, but read from `points`, `(n, k, dim)`: `(n,)`; its
+        gradient at these points, `(n, k, dim)`; and `(n, k, v)` log p(token | the others) of each
+        of `tokens` in each place, over the number of places: what the mean gains by it there.
+        Both are 0 at EMPTY."""
         ...
 
     def last_hidden(self, group: Group) -> FloatArray:

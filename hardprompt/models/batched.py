@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hardprompt.models.alone import Alone
 from hardprompt.models.base import Labels, ModelInfo
 from hardprompt.models.codec import Codec
 from hardprompt.scoring.batching import Batcher
@@ -22,16 +23,14 @@ from hardprompt.types import FloatArray, IntArray
 EMBEDDING_CHUNK = 8192
 
 
-class BatchedModel(ABC):
+class BatchedModel(Alone):
     """Pairs of a candidate and an example, dealt into batches; a family scores one batch."""
 
     way = "rows read whole, those of like length together"
 
     def __init__(self, model: Any, codec: Codec, info: ModelInfo, batcher: Batcher) -> None:
-        self.codec, self.info = codec, info
-        self._model = model.eval().requires_grad_(False)
-        self._batcher = batcher
-        self._device = next(model.parameters()).device
+        super().__init__(model.eval().requires_grad_(False), codec, batcher)
+        self.info = info
 
     @property
     def batch_tokens(self) -> int:
@@ -67,10 +66,6 @@ class BatchedModel(ABC):
     @abstractmethod
     def _hidden(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
         """`(rows, dim)`: the last hidden state where the label word is predicted."""
-
-    @abstractmethod
-    def prompt_log_prob(self, ids: Sequence[int]) -> float:
-        """Mean log-probability of each token of a text; `ids` as `Codec.encode` gives them."""
 
     @cached_property
     def embeddings(self) -> FloatArray:
@@ -179,9 +174,6 @@ class BatchedModel(ABC):
         if members is None:
             return torch.arange(len(group), device=self._device)
         return self._tensor(members)
-
-    def _tensor(self, array: IntArray | FloatArray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
     def _width(self, group: Group, slots: Sequence[Tensor]) -> int:
         constant = sum(part.shape[1] for part in group.segments)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
@@ -32,16 +30,19 @@ class CausalModel(BatchedModel):
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._heads: WeakKeyDictionary[Group, Any] = WeakKeyDictionary()
 
-    def prompt_log_prob(self, ids: Sequence[int]) -> float:
-        """Mean log-probability of each token of a text after the tokenizer's own beginning."""
-        start = len(self.codec.prefix)
-        if len(ids) - max(start, 1) < 1:
-            return float("nan")
-        with torch.no_grad():
-            row = self._tensor(np.array([list(ids)], dtype=np.int64))
-            log_probs = self._model(input_ids=row, use_cache=False).logits[0].float()
-        log_probs = log_probs[:-1].log_softmax(-1).gather(1, row[0, 1:, None])[:, 0]
-        return float(log_probs[max(start - 1, 0) :].mean())
+    @property
+    def first_told(self) -> int:
+        return 0 if self.codec.prefix else 1
+
+    def _looks(self, k: int) -> int:
+        return 1
+
+    def _alone(self, prompts: Tensor, look: Tensor) -> tuple[Tensor, Tensor]:
+        """All places at once, each read from what stands before it."""
+        n, k = prompts.shape[:2]
+        places = torch.arange(self.first_told, k, device=self._device).expand(n, -1)
+        parts = [self._repeated(self.codec.prefix, n), prompts[:, :-1]]
+        return self._logits(parts, look, None, places.shape[1]).float().log_softmax(-1), places
 
     def _labels(self, group: Group, labels: Labels, parts: list[Tensor], example: Tensor) -> Tensor:
         """`(rows, classes)`; one forward pass for each distinct beginning of a label word."""

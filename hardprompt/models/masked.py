@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,26 +49,20 @@ class MaskedModel(BatchedModel):
         states: Tensor = self._model.base_model(**options).last_hidden_state
         return _pick(states, where)[:, 0]
 
-    @torch.no_grad()
-    def prompt_log_prob(self, ids: Sequence[int]) -> float:
-        """Mean pseudo-log-likelihood of a token: each is masked in turn and read from the rest
-        (Salazar et al., 2020, equation 1, divided by the number of tokens)."""
-        start, end = len(self.codec.prefix), len(ids)
-        n = end - start
-        if n < 1:
-            return float("nan")
-        rows = np.tile(np.array([*ids, *self.codec.suffix], dtype=np.int64), (n, 1))
-        where = np.arange(start, end)[:, None]
-        wanted = self._tensor(rows[0, where])
-        np.put_along_axis(rows, where, self.codec.mask_id, axis=1)
+    def _looks(self, k: int) -> int:
+        return k
 
-        def run(low: int, high: int) -> float:
-            places = self._tensor(where[low:high])
-            log_probs = self._log_probs([self._tensor(rows[low:high])], places, None)
-            return float(log_probs[:, 0].gather(1, wanted[low:high]).sum())
-
-        pieces = self._batcher.split(n, rows.shape[1], run)
-        return sum(found for _, _, found in pieces) / n
+    def _alone(self, prompts: Tensor, look: Tensor) -> tuple[Tensor, Tensor]:
+        """One place at a time, masked and read from all others (Salazar et al., 2020, eq. 1)."""
+        n, k = prompts.shape[:2]
+        masked = torch.arange(k, device=self._device) == look[:, None]
+        mask = self._repeated((self.codec.mask_id,), n)
+        if prompts.is_floating_point():
+            mask = self._model.get_input_embeddings()(mask).to(prompts.dtype)
+            masked = masked[..., None]
+        before, after = (self._repeated(ids, n) for ids in (self.codec.prefix, self.codec.suffix))
+        parts = [before, torch.where(masked, mask, prompts), after]
+        return self._log_probs(parts, before.shape[1] + look[:, None], None), look[:, None]
 
     def _padding(self, group: Group, example: Tensor) -> Tensor | None:
         """`(rows,)` tokens of padding at each row's end; None where no row has any."""
