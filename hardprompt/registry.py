@@ -19,6 +19,7 @@ STRATEGIES = {
     "beam": "hardprompt.strategies.beam:Beam",
     "evolution": "hardprompt.strategies.evolution:Evolution",
     "swap": "hardprompt.strategies.swap:Swap",
+    "anneal": "hardprompt.strategies.anneal:Anneal",
     "optuna": "hardprompt.strategies.optuna:Optuna",
     "relax": "hardprompt.strategies.relax:Relax",
 }
