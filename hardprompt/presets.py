@@ -23,7 +23,40 @@ class Preset:
     search: Mapping[str, Any] = field(default_factory=dict)  # published --len, --objective, ...
 
 
-PRESETS: dict[str, Preset] = {}
+# One swap a row, out of all tokens that the gradient points to, from one start.
+PLAIN = {"starts": 1, "replace": 1, "merge": 0, "explore": 0.0, "fluent": 0.0, "momentum": 0.0}
+
+PRESETS: dict[str, Preset] = {
+    # 250 steps. The paper's own code, llm-attacks, differs: 500 steps from "! ! ! ...",
+    # places=even, and accept=anneal with temperature=1 (a worse prompt is taken by chance, and
+    # ever less so). A swap that is not read as the same tokens again is left out in both.
+    "gcg": Preset(
+        "swap",
+        {**PLAIN, "width": 512, "top_k": 256, "places": "any", "accept": "always"},
+        source="Zou et al., 2023, algorithm 1, with the defaults of nanoGCG",
+        search={"length": 20, "vocabulary": "ascii", "start": (" ".join(["x"] * 20),)},
+    ),
+    # 180 steps, each on 30 batches of 24 examples; here on all. Begins with mask tokens, where
+    # this begins at random: a mask is no token that may be searched.
+    "autoprompt": Preset(
+        "swap",
+        {**PLAIN, "width": 100, "top_k": 100, "places": "one", "accept": "better", "buffer": 1},
+        source="Shin et al., 2020, section 2.2, with the settings of its code for SST-2",
+        search={
+            "length": 3, "vocabulary": "all", "objective": "accuracy", "start": ("random",),
+        },
+    ),
+    # 50 rounds of all places. It also weighs the prompt's perplexity, by 0.2.
+    "arca": Preset(
+        "swap",
+        {
+            **PLAIN, "width": 32, "top_k": 32, "places": "turn", "average": 32,
+            "accept": "always",
+        },
+        source="Jones et al., 2023, section 3, with the settings of its code",
+        search={"length": 3, "vocabulary": "all", "start": ("random",)},
+    ),
+}  # fmt: skip
 
 
 def preset_named(name: str) -> Preset:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hardprompt.space import SearchSpace
 from hardprompt.strategies.base import Script, Strategy
@@ -28,6 +28,9 @@ class Auto(Strategy):
     name: ClassVar[str] = "auto"
 
     def search(self) -> Script:
-        chosen, _ = choose(self.space)
-        chosen.space, chosen.rng = self.space, self.rng
-        yield from chosen.search()
+        self._chosen, _ = choose(self.space)
+        self._chosen.space, self._chosen.rng = self.space, self.rng
+        yield from self._chosen.search()
+
+    def record(self) -> dict[str, Any]:
+        return self._chosen.record()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,13 @@ class Strategy(ABC):
         self.space, self.rng = space, rng
         self._script: Script | None = self.search()
         self._told: Feedback | None = None
+
+    def record(self) -> dict[str, Any]:
+        """What the algorithm itself has to say once a search has ended, as JSON.
+
+        A token is an object with its `id`; the results put its `word` beside it.
+        """
+        return {}
 
     def ask(self) -> Batch:
         """The next batch to measure; `Batch()` once nothing is left."""

@@ -1,35 +1,51 @@
-"""Gradient-guided token swaps: HotFlip, AutoPrompt and GCG by their fields."""
+"""Gradient-guided token swaps: HotFlip, AutoPrompt, GCG and ARCA by their fields."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from hardprompt.strategies.base import Script, Strategy, at_least
-from hardprompt.strategies.fluent import likely_tokens, write_prompts
-from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray
+from hardprompt.strategies.base import Script, Strategy, at_least, one_of
+from hardprompt.strategies.fluent import write_prompts
+from hardprompt.strategies.gradients import Gradients
+from hardprompt.strategies.moves import ALL, ONE, Lists, Moves, Places, join, readable_lists
+from hardprompt.strategies.pool import Buffer, Walk
+from hardprompt.types import Batch, Feedback, FloatArray, IntArray
 
-TRIES = 20  # draws before a swap that was tried before is let through
+ACCEPT = ("better", "anneal", "always")
 
 
 @dataclass(kw_only=True)
 class Swap(Strategy):
     """Replace tokens where the gradient promises most, several at once, from several starts.
 
-    A step takes the gradient of the loss at the best prompt, ranks every token of every place
-    by its first-order change (HotFlip, Ebrahimi et al., 2018, eq. 10; AutoPrompt, Shin et al.,
-    2020, eq. 2), and measures `width` prompts with swaps drawn from the `top_k` of a place (GCG,
-    Zou et al., 2023, algorithm 1). A share of the swaps, `fluent`, is drawn from shorter lists: of
-    the `likely` tokens that the model itself would write in a place, those of the best slope. The
+    A step takes the gradient of the loss at a prompt, ranks every token of every place by its
+    first-order change (HotFlip, Ebrahimi et al., 2018, eq. 10; AutoPrompt, Shin et al., 2020,
+    eq. 2), and measures `width` prompts with swaps drawn from the `top_k` of a place (GCG, Zou et
+    al., 2023, algorithm 1). A share of the swaps, `fluent`, is drawn from shorter lists: of the
+    `likely` tokens that the model itself would write in a place, those of the best slope. The
     best single swaps of a step are then joined one after the other (I-GCG, Jia et al., 2024,
-    section 3.3). Prompts without a gain for `patience` steps give way to the next of the `buffer`,
-    and that to a new start.
+    section 3.3).
 
-    HotFlip: `width=1, top_k=1, starts=1`; AutoPrompt: `width=100, top_k=100, one_place=True`;
-    GCG: `width=512, top_k=256, buffer=1`; all with `fluent=0, explore=0, merge=0, replace=1`.
+    `accept` says where the next step begins. better: at the best of the `buffer`, which gives way
+    to the next best after `patience` steps without a gain, and the last of them to a new start.
+    always: at the best prompt of the step, even where it is worse (GCG). anneal: there too, but a
+    worse one only with probability exp(-rise / T), where T falls to zero over the budget
+    (llm-attacks). `record` says how many steps began at a worse prompt than the one before; the
+    best of all is never lost, since every prompt measured is ranked.
+
+    `places` says which places a step changes. any: drawn; even: all alike (llm-attacks); one: a
+    single one, every place once in a random order, then again (AutoPrompt, without its repeats);
+    turn: one after the other, coordinate-wise (ARCA, Jones et al., 2023). With a single place,
+    `patience` counts rounds of all places, and the gradient may be the mean of `average` prompts
+    with a random token in that place.
+
+    HotFlip: `width=1, top_k=1, starts=1`; AutoPrompt: `width=100, top_k=100, places=one`; UAT:
+    `width=3, top_k=3, places=turn`; GCG and ARCA: presets; all with
+    `fluent=0, explore=0, merge=0, replace=1`.
     """
 
     name: ClassVar[str] = "swap"
@@ -44,30 +60,66 @@ class Swap(Strategy):
     fluent: float = 0.5  # share of swaps, and of first prompts, that the model itself would write
     likely: int = 96  # tokens of a place that the model finds likeliest
     patience: int = 2
-    one_place: bool = False  # all swaps of a step at one random place
+    places: str = "any"
+    average: int = 0  # random tokens that a place's gradient is averaged over; 0: the one there
+    accept: str = "better"
+    temperature: float | None = None  # first T, in units of the loss; None: by its spread
 
     def __post_init__(self) -> None:
         at_least(1, width=self.width, top_k=self.top_k, replace=self.replace, buffer=self.buffer)
         at_least(1, starts=self.starts, patience=self.patience)
         at_least(1, likely=self.likely)
         at_least(0, momentum=self.momentum, merge=self.merge, explore=self.explore)
-        at_least(0, fluent=self.fluent)
+        at_least(0, fluent=self.fluent, average=self.average)
+        one_of((*ALL, *ONE), places=self.places)
+        one_of(ACCEPT, accept=self.accept)
+        if not self.momentum < 1:
+            raise ValueError(f"momentum must be below 1, got {self.momentum:g}")
+        if self.average and self.places not in ONE:
+            raise ValueError("average needs one place at a time: places=one or places=turn")
+        if self.temperature is not None:
+            at_least(0, temperature=self.temperature)
+        elif self.accept == "anneal" and self.starts == 1:
+            raise ValueError("accept=anneal needs a temperature, or several starts to see spread")
 
     def search(self) -> Script:
+        self._steps, self._uphill, self._last = 0, 0, np.inf
         self._seen: set[bytes] = set()
+        self._front = self._make_front()
+        self._places = Places(self.rng, self.places)
+        self._gradients = Gradients(self.space, self.rng, self.average, self.momentum)
+        self._moves = Moves(
+            self.rng, self.space.tokens, self.width, self.replace, self.explore, self.fluent,
+            even=self.places == "even",
+        )  # fmt: skip
         while True:
-            pool = np.unique((yield from self._first()), axis=0)
-            self._seen.update(row.tobytes() for row in pool)
-            told = yield Batch(ids=pool)
-            self._pool, self._loss = pool, told.trusted()
-            self._stale = np.zeros(len(pool), dtype=np.int64)
-            self._shrink()
+            first = np.unique((yield from self._first()), axis=0)
+            self._seen.update(row.tobytes() for row in first)
+            told = yield Batch(ids=first)
+            self._front.begin(first, told.trusted())
             yield from self._climb()
+
+    def record(self) -> dict[str, Any]:
+        """How many steps there were, and how many of them began at a worse prompt than the one
+        before."""
+        return {"accept": self.accept, "steps": self._steps, "uphill": self._uphill}
+
+    def _make_front(self) -> Buffer | Walk:
+        patience = self.patience * (self.space.length if self.places in ONE else 1)
+        if self.accept == "better":
+            return Buffer(self.buffer, patience)
+        step = self.width + self.merge + max(1, self.average) * self.space.gradient_price
+        return Walk(
+            self.rng, self.accept == "always", self.temperature, self.space.budget / step,
+            keep=self.merge + 1, patience=patience,
+        )  # fmt: skip
 
     def _first(self) -> Generator[Batch, Feedback, IntArray]:
         """The seeds, then prompts that the model writes and random ones."""
-        first = self.space.starts(self.rng, self.starts)
         n_seeds = 0 if self.space.seeds is None else len(self.space.seeds)
+        if self._seen and self.starts <= n_seeds:  # seeds alone would be the same start again
+            return self.space.random(self.rng, self.starts)
+        first = self.space.starts(self.rng, self.starts)
         n = round(self.fluent * max(0, self.starts - n_seeds))
         if not n:
             return first
@@ -75,122 +127,42 @@ class Swap(Strategy):
         return np.concatenate([first[: len(first) - n], written])
 
     def _climb(self) -> Script:
-        """Steps until every prompt of the buffer is exhausted."""
-        average: FloatArray | None = None
-        while (live := np.flatnonzero(self._stale < self.patience)).size:
-            best = live[np.argsort(self._loss[live], kind="stable")[0]]
-            parent, before = self._pool[best], self._loss[best]
-            self._stale[best] += 1
-            told = yield Batch(ids=parent[None], wants_gradient=True)
-            if told.gradient is None or not np.isfinite(told.gradient).all():
+        """Steps until nothing is left to go on from."""
+        self._gradients.begin()
+        while (current := self._front.current()) is not None:
+            parent, before = current
+            self._steps, self._uphill = self._steps + 1, self._uphill + (before > self._last)
+            self._last = before
+            places = self._places.of(parent)
+            gradient = None
+            if places:
+                gradient = yield from self._gradients.at(parent, places)
+            if gradient is None:
+                self._front.give_up()
                 continue
-            gradient = told.gradient[0]
-            if average is not None and average.shape == gradient.shape:
-                gradient = self.momentum * average + (1 - self.momentum) * gradient
-            average = gradient
-            gained = yield from self._step(parent, before, self.space.slope(gradient))
-            if gained:
-                self._stale[:] = 0
+            yield from self._step(parent, before, places, self.space.slope(gradient[places]))
 
     def _step(
-        self, parent: IntArray, before: float, slope: FloatArray
-    ) -> Generator[Batch, Feedback, bool]:
+        self, parent: IntArray, before: float, places: list[int], slope: FloatArray
+    ) -> Script:
         top = np.argsort(slope, axis=1, kind="stable")[:, : self.top_k]
-        lists = [self.space.tokens[order] for order in top]
-        readable = (yield from self._readable(parent, slope)) if self.fluent else lists
-        rows = self._swaps(parent, lists, readable)
-        told = yield Batch(ids=rows, bar=self._bar(len(rows)))
-        loss = told.trusted()
-        joined = self._joined(parent, before, rows, loss)
-        self._enter(rows, loss)
-        if len(joined):
-            told = yield Batch(ids=joined, bar=self._bar(len(joined)))
-            loss = np.append(loss, told.trusted())
-            self._enter(joined, told.trusted())
-        return bool(np.nanmin(np.append(loss, np.inf)) < before)
-
-    def _readable(
-        self, parent: IntArray, slope: FloatArray
-    ) -> Generator[Batch, Feedback, list[IntArray]]:
-        """For each place, the best by slope of the tokens that the model would write there."""
-        lists = []
-        for place in range(self.space.length):
-            ids, _ = yield from likely_tokens(self.space, parent[None], place, self.likely)
-            values = slope[place, np.searchsorted(self.space.tokens, ids[0])]
+        lists = dict(zip(places, self.space.tokens[top], strict=True))
+        readable: Lists = lists
+        if self.fluent:
             few = max(1, self.top_k // 2)  # already a choice: half as many as of all tokens
-            lists.append(ids[0, np.argsort(values, kind="stable")[:few]])
-        return lists
-
-    def _swaps(self, parent: IntArray, lists: list[IntArray], readable: list[IntArray]) -> IntArray:
-        places = np.flatnonzero(parent != EMPTY)
-        if self.one_place:
-            places = places[[self.rng.integers(len(places))]]
-        rows = []
-        for number in range(self.width):
-            for _ in range(TRIES):
-                row = self._swap(parent, lists, readable, places, number)
-                if row.tobytes() not in self._seen:
-                    break
-            self._seen.add(row.tobytes())
-            rows.append(row)
-        return np.unique(np.array(rows, dtype=np.int64), axis=0)
-
-    def _swap(
-        self,
-        parent: IntArray,
-        lists: list[IntArray],
-        readable: list[IntArray],
-        places: IntArray,
-        number: int,
-    ) -> IntArray:
-        most = min(self.replace, len(places))
-        # Half of the rows change one place, the rest up to `replace`.
-        count = 1 if number % 2 == 0 else int(self.rng.integers(1, most + 1))
-        row = parent.copy()
-        for place in self.rng.choice(places, size=count, replace=False):
-            draw = self.rng.random()
-            if draw < self.explore:
-                row[place] = self.rng.choice(self.space.tokens)
-            elif draw < self.explore + self.fluent:
-                row[place] = self.rng.choice(readable[place])
-            else:
-                row[place] = self.rng.choice(lists[place])
-        return row
-
-    def _joined(
-        self, parent: IntArray, before: float, rows: IntArray, loss: FloatArray
-    ) -> IntArray:
-        """The best swaps of this step applied one after the other, best first."""
-        single = (rows != parent).sum(axis=1) == 1
-        better = np.flatnonzero(single & (loss < before))
-        row, joined = parent.copy(), []
-        for number in better[np.argsort(loss[better], kind="stable")]:
-            place = int(np.flatnonzero(rows[number] != parent)[0])
-            if row[place] != parent[place]:
-                continue
-            row = row.copy()
-            row[place] = rows[number, place]
-            joined.append(row)
-        fresh = [row for row in joined[1 : self.merge + 1] if row.tobytes() not in self._seen]
-        self._seen.update(row.tobytes() for row in fresh)
-        return np.array(fresh, dtype=np.int64).reshape(len(fresh), self.space.length)
-
-    def _bar(self, n: int) -> FloatArray:
-        full = len(self._loss) >= self.buffer and np.isfinite(self._loss).all()
-        return np.full(n, self._loss.max() if full else np.inf)
-
-    def _enter(self, rows: IntArray, loss: FloatArray) -> None:
-        fit = np.isfinite(loss)
-        self._pool = np.concatenate([self._pool, rows[fit]])
-        self._loss = np.append(self._loss, loss[fit])
-        self._stale = np.append(self._stale, np.zeros(int(fit.sum()), dtype=np.int64))
-        self._shrink()
-
-    def _shrink(self) -> None:
-        order = np.argsort(self._loss, kind="stable")[: self.buffer]  # NaN last
-        order = order[np.isfinite(self._loss[order])]
-        self._pool, self._loss, self._stale = (
-            self._pool[order],
-            self._loss[order],
-            self._stale[order],
-        )
+            readable = yield from readable_lists(
+                self.space, parent, places, slope, self.likely, few
+            )
+        # A walk may go where it was before; a climb would gain nothing there.
+        seen = self._seen if self.accept == "better" else {parent.tobytes()}
+        rows = self._moves.draw(parent, lists, readable, seen)
+        if not len(rows):
+            return
+        told = yield self._front.batch(rows)
+        loss = told.trusted()
+        self._front.enter(rows, loss)
+        joined = join(parent, rows, loss, before)[: self.merge]
+        if joined := [row for row in joined if row.tobytes() not in seen]:
+            seen.update(row.tobytes() for row in joined)
+            told = yield self._front.batch(np.array(joined))
+            self._front.enter(np.array(joined), told.trusted())

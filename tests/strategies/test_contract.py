@@ -12,8 +12,12 @@ VARIANTS = [
     ("relax", {"encoder": "mlp", "steps": 10}),
     ("optuna", {"sampler": "cmaes"}),
     ("swap", {"width": 1, "top_k": 1, "starts": 1}),
-    ("swap", {"width": 40, "top_k": 30, "one_place": True}),
+    ("swap", {"width": 40, "top_k": 30, "places": "one"}),
+    ("swap", {"places": "turn", "average": 2, "fluent": 0.0}),
+    ("swap", {"places": "even", "accept": "anneal"}),
+    ("swap", {"accept": "always"}),
     ("swap", {"momentum": 0.4}),
+    ("anneal", {"chains": 6, "near": 0.0}),
 ]
 
 

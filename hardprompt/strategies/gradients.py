@@ -1,0 +1,55 @@
+"""The gradient that swaps are ranked by: at a prompt, over tokens of a place, over steps."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from hardprompt.space import SearchSpace
+from hardprompt.types import Batch, Feedback, FloatArray, IntArray
+
+
+@dataclass
+class Gradients:
+    """Gradients `(length, dim)`, each a running mean with those of the steps before: `momentum`
+    times the mean so far and the rest of the new one (MAC, Zhang & Wei, 2024).
+
+    With `average`, a gradient is the mean at so many prompts with a random token in the step's
+    place, so that it says less of the token that stands there (ARCA, Jones et al., 2023).
+    """
+
+    space: SearchSpace
+    rng: np.random.Generator
+    average: int
+    momentum: float
+
+    def begin(self) -> None:
+        self._mean: FloatArray | None = None
+
+    def at(
+        self, parent: IntArray, places: list[int]
+    ) -> Generator[Batch, Feedback, FloatArray | None]:
+        """None where it cannot be had."""
+        new = yield from self._ask(parent, places)
+        if new is None:
+            return None
+        if self._mean is not None:
+            new = self.momentum * self._mean + (1 - self.momentum) * new
+        self._mean = new
+        return new
+
+    def _ask(
+        self, parent: IntArray, places: list[int]
+    ) -> Generator[Batch, Feedback, FloatArray | None]:
+        rows = parent[None]
+        if self.average:
+            n = min(self.average, len(self.space.tokens))
+            rows = np.repeat(rows, n, axis=0)
+            rows[:, places[0]] = self.rng.choice(self.space.tokens, n, replace=False)
+        told = yield Batch(ids=rows, wants_gradient=True)
+        if told.gradient is None:
+            return None
+        good = np.isfinite(told.gradient).all(axis=(1, 2))
+        return told.gradient[good].mean(axis=0) if good.any() else None
