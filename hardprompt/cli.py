@@ -85,6 +85,14 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
 @VOCABULARY
 @click.option("--allow-label-words", is_flag=True, help="Let prompts hold the label words.")
 @OBJECTIVE
+@click.option(
+    "--fluency",
+    type=float,
+    default=0.0,
+    show_default=True,
+    metavar="W",
+    help="Add W times the prompt's own mean negative log-likelihood to its loss.",
+)
 @METRIC
 @click.option("--budget", type=float, help="Prompts to measure; by default by the model's size.")
 @click.option("--time", "time_limit", type=float, help="Seconds that the command may take.")
@@ -208,7 +216,8 @@ def _run(work: Search, session: Session, resumed: bool, show: dict[str, Any]) ->
             return work.run(resume=resumed)
         except KeyboardInterrupt:
             bar.close()
-            click.echo(stopped_report(work.so_far(show["top"]), str(work.folder)))
+            weight = session.config.fluency
+            click.echo(stopped_report(work.so_far(show["top"]), str(work.folder), weight))
             sys.exit(128 + (interrupted[0] if interrupted else signal.SIGINT))
 
 

@@ -66,12 +66,14 @@ class RunConfig(TaskChoice):
     length: int | None = None
     min_length: int | None = None
     strategy: str = "auto"
+    preset: str | None = None  # whose strategy and settings these are
     settings: tuple[tuple[str, Any], ...] = ()
     vocabulary: str = "words"
     vocabulary_top: int | None = None
     ban: str | None = None
     allow_label_words: bool = False
     objective: str = "nll"
+    fluency: float = 0.0  # weight of the prompt's own mean negative log-likelihood in the loss
     metric: str = "accuracy"
     budget: float | None = None  # None: by the size of model and texts
     time: float | None = None  # seconds of the whole command
@@ -84,6 +86,8 @@ class RunConfig(TaskChoice):
         super().__post_init__()
         if self.race and not self.dropping:
             raise UsageError("--race and --no-drop exclude each other")
+        if not 0 <= self.fluency < float("inf"):
+            raise UsageError(f"--fluency must be 0 or more, got {self.fluency:g}")
         if self.length is not None and self.length < 1:
             raise UsageError(f"--len must be 1 or more, got {self.length}")
         longest = self.length or 10**9

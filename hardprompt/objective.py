@@ -33,15 +33,17 @@ class Objective:
         space: SearchSpace,
         loss: Loss,
         *,
+        fluency: float = 0.0,
         dropping: bool = True,
         racing: np.random.Generator | None = None,
         slopes: Scorer | None = None,
     ) -> None:
-        """`racing` draws what a race is run by; None: only what is surely above is dropped.
+        """`fluency` times the prompt's own mean negative log-likelihood is added to each loss.
+        `racing` draws what a race is run by; None: only what is surely above is dropped.
         `slopes` is where gradients come from; None: the scorer of everything else."""
         self.scorer, self.gold, self.space, self.loss = scorer, gold, space, loss
         self.slopes = slopes or scorer
-        self.dropping, self.racing = dropping, racing
+        self.weight, self.dropping, self.racing = fluency, dropping, racing
         self._open: dict[int, Group] = {}  # by slot: what proposals are asked on
         self.pairs_saved = 0  # (row, example) pairs that early dropping did not compute
         self.pairs = 0
@@ -55,30 +57,42 @@ class Objective:
         loss = np.full(len(ids), np.nan)
         exact = np.ones(len(ids), dtype=bool)
         pairs, saved = self.pairs, self.pairs_saved
+        fluency = np.full(len(ids), np.nan)
+        if self.weight or batch.wants_fluency:
+            fluency[alive] = self._fluency.of(ids[alive])
         if alive.any():
-            loss[alive], exact[alive] = self._losses(ids[alive], batch, alive)
+            added = self.weight * fluency[alive] if self.weight else np.zeros(int(alive.sum()))
+            loss[alive], exact[alive] = self._losses(ids[alive], batch, alive, added)
         return Feedback(
             loss,
             exact,
             proposals=self._proposals(batch, ids),
             pairs=self.pairs - pairs,
             pairs_saved=self.pairs_saved - saved,
-            fluency=self._fluency(ids, alive) if batch.wants_fluency else None,
+            fluency=fluency if batch.wants_fluency else None,
         )
 
-    def _fluency(self, ids: IntArray, alive: BoolArray) -> FloatArray:
-        """`(n,)` of the rows that survive; NaN for the others."""
-        out = np.full(len(ids), np.nan)
-        out[alive] = Fluency(self.scorer.model).of(ids[alive])
-        return out
+    def added(self, ids: IntArray) -> FloatArray:
+        """`(n,)`: what the fluency of prompts adds to their losses."""
+        if not self.weight:
+            return np.zeros(len(ids))
+        return self.weight * self._fluency.of(ids)
+
+    @cached_property
+    def _fluency(self) -> Fluency:
+        return Fluency(self.scorer.model, self.space)
+
+    @cached_property
+    def _fluency_slopes(self) -> Fluency:
+        return Fluency(self.slopes.model, self.space)
 
     def _losses(
-        self, ids: IntArray, batch: Batch, alive: BoolArray
+        self, ids: IntArray, batch: Batch, alive: BoolArray, added: FloatArray
     ) -> tuple[FloatArray, BoolArray]:
         bar = None if batch.bar is None else batch.bar[alive]
         forecast = self._forecast(len(ids), bar, batch)
         blocks = self._blocks(batch, len(ids), forecast)
-        sheet = Sheet(self.scorer, ids, self.gold, self.loss, blocks)
+        sheet = Sheet(self.scorer, ids, self.gold, self.loss, blocks, added)
         how = len(ids), sheet.sizes, sheet.measure
         if forecast is None:
             finished, saved = drop(*how, sheet.bound, bar=bar, keep=batch.keep)
@@ -157,11 +171,19 @@ class Objective:
         width = rows.shape[1] if rows is not None else points.shape[1]
         exact = np.ones(len(ids), dtype=bool)
         fluency = None
-        if batch.wants_fluency:  # of points that of the tokens nearest to them
-            tokens = ids if rows is not None else self.space.nearest(points)[..., 0]
-            fluency = self._fluency(tokens, alive)
+        if self.weight or batch.wants_fluency:
+            # Points are read as they are, but what they are to be likely as are the next tokens.
+            told = ids if rows is not None else self.space.nearest(points)[..., 0]
+            fluency, slopes = self._fluency_slopes.gradient(told, points)
+            loss += self.weight * fluency
+            gradient += np.float32(self.weight) * slopes
+            fluency[~alive] = np.nan
         return Feedback(
-            loss, exact, gradient[:, :width], pairs=len(ids) * n_examples, fluency=fluency
+            loss,
+            exact,
+            gradient[:, :width],
+            pairs=len(ids) * n_examples,
+            fluency=fluency if batch.wants_fluency else None,
         )
 
     def _accumulate(

@@ -46,6 +46,7 @@ def assemble(
         "template": session.template.source,
         "metric": session.metric.name,
         "objective": session.loss.name,
+        "fluency_weight": session.config.fluency,
         "budget": session.budget,
         "measured": rounded(study.spent),
         "ended": reason,

@@ -165,7 +165,7 @@ class Search:
                 measure(
                     evaluator, self._prompts(item.ids), "search", session.space.split(item.ids)
                 ),
-                screened=None if session.screen is None else item.loss,
+                screened=None if session.screen is None else self._task_loss(item),
             )
             for item in self._shortlist(evaluator, baselines.empty.loss)
         ]
@@ -190,8 +190,12 @@ class Search:
             value = evaluator.fluency(found.ids[found.ids != EMPTY].tolist())
             return -np.inf if value is None else value
 
-        bar = (ranking[0].loss + empty_loss) / 2
-        return shortlist(ranking, fluency, bar, LISTED, FLUENT)
+        bar = (self._task_loss(ranking[0]) + empty_loss) / 2
+        return shortlist(ranking, self._task_loss, fluency, bar, LISTED, FLUENT)
+
+    def _task_loss(self, found: Found) -> float:
+        """A found prompt's loss without what its fluency added."""
+        return found.loss - float(self.session.objective.added(found.ids[None])[0])
 
     def _prompts(self, ids: IntArray) -> tuple[str, ...]:
         """A row of tokens as the text of each slot."""

@@ -14,14 +14,19 @@ MOST_ALIKE = 3  # prompts of a list of which one differs from the others in one 
 
 
 def shortlist(
-    ranking: Sequence[Found], fluency: Callable[[Found], float], bar: float, n: int, n_fluent: int
+    ranking: Sequence[Found],
+    loss: Callable[[Found], float],
+    fluency: Callable[[Found], float],
+    bar: float,
+    n: int,
+    n_fluent: int,
 ) -> list[Found]:
-    """The n prompts of a ranking that dev is to judge: the best by loss, and for the last
-    `n_fluent` of them the most fluent whose loss is at most `bar`.
+    """The n prompts of a ranking that dev is to judge: the first, and for the last `n_fluent` of
+    them the most fluent whose `loss` on the task is at most `bar`.
 
     The best by loss alone are rarely the ones that anybody would want to read.
     """
-    near = [found for found in ranking[:WEIGHED] if found.loss <= bar]
+    near = [found for found in ranking[:WEIGHED] if loss(found) <= bar]
     fluent = sorted(near, key=lambda found: (-fluency(found), found.number))
     chosen = diverse(ranking, n - n_fluent)
     keys = {found.number for found in chosen}

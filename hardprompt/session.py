@@ -112,7 +112,7 @@ class Session:
         starts = _start_texts(config, task, name)
         seeds = seed_rows(scorers["search"], space, starts)
         space = replace(space, budget=budget, seeds=seeds)
-        reason = "as asked"
+        reason = "as asked" if config.preset is None else f"preset {config.preset}"
         _check_affordable(strategy, space)
         if isinstance(strategy, Auto):
             chosen, reason = choose(space)
@@ -141,6 +141,7 @@ class Session:
             gold,
             self.space,
             self.loss,
+            fluency=config.fluency,
             dropping=config.dropping,
             racing=racing,
             slopes=slopes,
@@ -204,11 +205,13 @@ class Session:
         data = ("task", "data", "dev", "test", "text_field", "label_field", "labels")
         for key in ("device", "batch_size", "time", "model", *data):
             config.pop(key)
-        # Left out where there is none, as in the runs of before there were races.
+        # Left out where there is none, as in the runs of before there were any.
         races = {"race": LEVEL} if config.pop("race") else {}
+        later = {key: value for key in ("fluency", "preset") if (value := config.pop(key))}
         return {
             **config,
             **races,
+            **later,
             "budget": self.budget,
             "task": self.task.fingerprint(),
             "model": self.model.info.fingerprint,

@@ -1,6 +1,7 @@
 """How likely a model finds prompts: many at once as one by one, told, recorded and told again."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from hardprompt.scoring.losses import loss_named
 from hardprompt.types import EMPTY, Batch
 from tests.conftest import FAMILIES
 from tests.families import MASKED, save_masked
+from tests.test_race import GOLD as RACED_GOLD
+from tests.test_race import SPACE as RACED_SPACE
+from tests.test_race import Planted, rows
 from tests.test_scoring import GOLD, TEMPLATES, TOLERANCE, _Framed, build
 from tests.test_study import SPACE, fixed, some_rows
 
@@ -108,7 +112,7 @@ def test_without_a_beginning_the_first_token_is_not_told(make_model, tokenizer):
     np.testing.assert_allclose(model.prompt_log_probs(ids), expected, atol=TOLERANCE)
     assert np.isnan(expected[:3]).all()
     # As a price: none of the empty prompt, a guess of a token that nothing stands before.
-    told = Fluency(model).of(ids)
+    told = Fluency(model, space).of(ids)
     assert told[:3].tolist() == [0.0, *[np.log(len(model.embeddings))] * 2]
     np.testing.assert_allclose(told[3:], np.negative(expected[3:]), atol=TOLERANCE)
 
@@ -182,3 +186,137 @@ def test_a_ledger_that_was_asked_without_it_is_another_story(tmp_path: Path):
     fixed(tmp_path / "l.db", Batch(ids=ids))
     with pytest.raises(HardpromptError, match="other fluency"):
         fixed(tmp_path / "l.db", Batch(ids=ids, wants_fluency=True))
+
+
+def weighed(scorer, space, weight, name="nll", **options):
+    return Objective(scorer, GOLD, space, loss_named(name), fluency=weight, **options)
+
+
+def some_model(kind, make_model, masked):
+    return masked(kind)[2] if kind in MASKED else make_model(kind)[1]
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "bert", "roberta"])
+def test_what_is_read_from_a_token_has_the_gradient_of_finite_differences(make_model, masked, kind):
+    model = some_model(kind, make_model, masked)
+    _, space = build(model, "{prompt:2} about {text} so it is {prompt:3} {label}")
+    rng = np.random.default_rng(0)
+    ids = rng.choice(space.tokens, size=(3, space.length))
+    ids[1, 1], ids[2, 1:] = EMPTY, EMPTY
+    points = model.embeddings[np.maximum(ids, 0)]
+    told, slopes, gains = model.prompt_gradient(ids, points, space.tokens)
+    np.testing.assert_allclose(told, model.prompt_log_probs(ids), atol=TOLERANCE)
+    assert not slopes[ids == EMPTY].any()
+    direction = rng.normal(size=points.shape).astype(np.float32)
+    step = 1e-2 / np.linalg.norm(direction, axis=(1, 2))[:, None, None]
+    ahead, behind = (
+        model.prompt_gradient(ids, points + sign * step * direction, space.tokens)[0]
+        for sign in (1, -1)
+    )
+    expected = (ahead - behind) / (2 * step[:, 0, 0])
+    found = (slopes * direction).sum(axis=(1, 2))
+    # float32 values differ in the seventh digit, divided by a step of 1e-2: a few per cent.
+    np.testing.assert_allclose(found, expected, rtol=0.05, atol=0.02)
+    # What each token brings in its place: those that stand there bring the whole.
+    for row, brought, whole in zip(ids, gains, told, strict=True):
+        places = np.flatnonzero(row != EMPTY)
+        own = brought[places, np.searchsorted(space.tokens, row[places])]
+        assert own.sum() == pytest.approx(whole, abs=TOLERANCE)
+        assert not brought[row == EMPTY].any()
+
+
+def test_the_slope_of_a_last_token_is_its_exact_change(make_model):
+    """Nothing is read from it, and GPT-2 writes with the embeddings that it reads."""
+    _, model = make_model("gpt2")
+    _, space = build(model, TEMPLATES[0])
+    row = np.random.default_rng(0).choice(space.tokens, size=(1, space.length))
+    fluency = Fluency(model, space)
+    _, gradient = fluency.gradient(row, model.embeddings[row])
+    swapped = np.repeat(row, len(space.tokens), axis=0)
+    swapped[:, -1] = space.tokens
+    exact = fluency.of(swapped)
+    slope = space.slope(gradient[0])[-1]
+    assert exact.std() > 0.1
+    np.testing.assert_allclose(slope - slope.mean(), exact - exact.mean(), atol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["llama", "bert"])
+def test_the_weighed_fluency_is_in_every_loss(make_model, masked, kind):
+    scorer, space = build(some_model(kind, make_model, masked), TEMPLATES[0])
+    plain, heavy = (weighed(scorer, space, weight) for weight in (0.0, 0.3))
+    rng = np.random.default_rng(0)
+    ids = rng.choice(space.tokens, size=(6, space.length))
+    ids[5, 2:] = EMPTY
+    added = -0.3 * scorer.model.prompt_log_probs(ids)
+    np.testing.assert_allclose(heavy.added(ids), added, atol=TOLERANCE)
+    assert not plain.added(ids).any()
+    for change in ({}, {"wants_gradient": True}, {"examples": np.array([0, 3])}):
+        batch = Batch(ids=ids, wants_fluency=True, **change)
+        expected = plain.measure(batch).loss + added
+        told = heavy.measure(batch)
+        np.testing.assert_allclose(told.loss, expected, atol=TOLERANCE)
+        np.testing.assert_allclose(told.fluency, added / 0.3, atol=10 * TOLERANCE)
+
+
+def test_points_are_read_as_they_are_and_likely_as_the_nearest_tokens(make_model):
+    _, model = make_model("llama")
+    scorer, space = build(model, TEMPLATES[0])
+    rng = np.random.default_rng(0)
+    ids = rng.choice(space.tokens, size=(2, space.length))
+    points = model.embeddings[ids] + rng.normal(0, 0.1, (2, space.length, 64))
+    points = points.astype(np.float32)
+    batch = Batch(embeds=points, wants_gradient=True)
+    plain, heavy = (weighed(scorer, space, weight).measure(batch) for weight in (0.0, 0.3))
+    near = space.nearest(points)[..., 0]
+    told, _, _ = model.prompt_gradient(near, points, space.tokens)
+    np.testing.assert_allclose(heavy.loss - plain.loss, -0.3 * told, atol=TOLERANCE)
+    _, slope = Fluency(model, space).gradient(near, points)
+    np.testing.assert_allclose(heavy.gradient - plain.gradient, 0.3 * slope, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["nll", "accuracy", "margin"])
+def test_a_weight_changes_the_ranking_as_computed_by_hand_and_dropping_does_not(make_model, name):
+    plain, model = make_model("llama")
+    scorer, space = build(model, TEMPLATES[0])
+    ids = np.random.default_rng(0).choice(space.tokens, size=(40, space.length))
+    by_hand = -np.array([causal_by_hand(plain, model.codec, row.tolist()) for row in ids])
+    losses = weighed(scorer, space, 0.0, name, dropping=False).measure(Batch(ids=ids)).loss
+    expected = losses + 0.2 * by_hand
+    truth = weighed(scorer, space, 0.2, name, dropping=False).measure(Batch(ids=ids))
+    np.testing.assert_allclose(truth.loss, expected, atol=TOLERANCE)
+    order = np.argsort(expected, kind="stable")
+    assert (truth.order() == order).all()
+    assert (order[:5] != np.argsort(losses)[:5]).any()
+    objective = weighed(scorer, space, 0.2, name)
+    told = objective.measure(Batch(ids=ids, keep=5))
+    assert (told.order()[:5] == order[:5]).all()
+    bar = np.full(40, np.median(expected))
+    told = objective.measure(Batch(ids=ids, bar=bar))
+    kept = expected <= bar
+    assert told.exact[kept].all()
+    np.testing.assert_allclose(told.loss[kept], expected[kept], atol=TOLERANCE)
+    if name != "margin":
+        assert objective.pairs_saved > 0
+        assert (told.loss[~told.exact] > bar[~told.exact]).all()
+
+
+def test_a_race_weighs_it_as_well():
+    surprises = np.random.default_rng(3).uniform(1, 9, size=len(RACED_SPACE.embeddings))
+    scorer = Planted()
+    scorer.model = SimpleNamespace(prompt_log_probs=lambda ids: -surprises[ids].mean(axis=1))
+
+    def objective(**options):
+        loss = loss_named("nll")
+        return Objective(scorer, RACED_GOLD, RACED_SPACE, loss, fluency=0.2, **options)
+
+    ids = rows(300)
+    truth = objective(dropping=False).measure(Batch(ids=ids))
+    told = objective(racing=np.random.default_rng(0)).measure(Batch(ids=ids, keep=10))
+    best = truth.order()[:10]
+    assert told.exact[best].sum() >= 8  # two of ten may be lost at the level of a look
+    assert told.pairs_saved > 0.4 * told.pairs
+    np.testing.assert_allclose(told.loss[told.exact], truth.loss[told.exact], atol=1e-12)
+    bar = np.quantile(truth.loss, np.linspace(0.1, 0.6, 300))
+    told = objective(racing=np.random.default_rng(0)).measure(Batch(ids=ids, bar=bar))
+    np.testing.assert_array_equal(told.loss[~told.exact], bar[~told.exact])
+    assert (truth.loss > bar)[~told.exact].mean() > 0.9

@@ -175,10 +175,13 @@ def test_lists_hold_three_of_a_family():
 
 
 def test_the_shortlist_ends_with_fluent_prompts_that_keep_the_bar():
+    def loss_of(found):
+        return found.loss
+
     rows = [Found(np.array([i, i, i]), loss=i / 10, number=i) for i in range(8)]
-    chosen = shortlist(rows, lambda found: float(found.number), bar=0.5, n=5, n_fluent=2)
+    chosen = shortlist(rows, loss_of, lambda found: float(found.number), bar=0.5, n=5, n_fluent=2)
     assert [found.number for found in chosen] == [0, 1, 2, 5, 4]  # 6 and 7 are above the bar
-    none_near = shortlist(rows, lambda found: 0.0, bar=-1.0, n=5, n_fluent=2)
+    none_near = shortlist(rows, loss_of, lambda found: 0.0, bar=-1.0, n=5, n_fluent=2)
     assert [found.number for found in none_near] == [0, 1, 2, 3, 4]
 
 

@@ -22,6 +22,8 @@ def header(session: Session, example: str, seconds: float | None) -> str:
         "budget": f"{session.budget:,.0f} prompts on {space.n_examples} rows, seed "
         f"{session.config.seed}" + ("" if seconds is None else f"; {about} {seconds:.0f} s"),
     }
+    if weight := session.config.fluency:
+        lines["fluency"] = f"{weight:g} x a prompt's mean negative log-likelihood is in its loss"
     return _written(
         _subject(session, example) | lines, [*_notes(session), *session.vocabulary.notes]
     )

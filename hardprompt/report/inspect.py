@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hardprompt.report.search import search_report
+from hardprompt.report.search import minimand, search_report
 from hardprompt.report.text import escape, figure, quoted, table
 
 WIDTH, HEIGHT = 60, 8
@@ -22,9 +22,15 @@ def inspect_report(results: dict[str, Any], top: int = 10) -> str:
         f"Classes, on test, with {quoted(best['text'])}\n{class_table(results['per_class'])}",
         _flips(results),
         _tokens(results),
-        f"Best search loss by prompts measured\n{curve(results['curve'], results['measured'])}",
+        f"{_curve_title(results)}\n{curve(results['curve'], results['measured'])}",
     ]
     return "\n\n".join(section for section in sections if section)
+
+
+def _curve_title(results: dict[str, Any]) -> str:
+    weight = results.get("fluency_weight", 0)
+    loss = f"loss ({minimand(weight)})" if weight else "loss"
+    return f"Best search {loss} by prompts measured"
 
 
 def class_table(per_class: list[dict[str, Any]]) -> str:

@@ -34,11 +34,18 @@ def prompt_table(
 
 def legend(results: dict[str, Any], split: str = "test") -> str:
     """What the columns are."""
+    weight = results.get("fluency_weight", 0)
+    minimised = f"; minimised: {minimand(weight)}" if weight else ""
     return (
         f"search: {results['objective']} on {results['task']['rows']['search']} rows, lower is "
-        f"better; dev, test: {results['metric']}, higher is better; gains are paired, on {split}, "
-        "with 95% intervals; fluency: mean log-probability of a token."
+        f"better{minimised}; dev, test: {results['metric']}, higher is better; gains are paired, "
+        f"on {split}, with 95% intervals; fluency: mean log-probability of a token."
     )
+
+
+def minimand(weight: float) -> str:
+    """What a search minimises, in columns of its table."""
+    return f"search - {weight:g} x fluency" if weight else "search"
 
 
 def _marks(number: int, pick: int, entry: dict[str, Any]) -> str:
@@ -107,8 +114,8 @@ def prior_warning(prior: dict[str, Any], split: str = "test") -> list[str]:
     ]
 
 
-def stopped_report(prompts: list[tuple[str, float]], run: str) -> str:
-    """The table so far of an interrupted search."""
+def stopped_report(prompts: list[tuple[str, float]], run: str, weight: float = 0.0) -> str:
+    """The table so far of an interrupted search; `weight` is that of the fluency in the loss."""
     rows = [[quoted(text), figure(loss)] for text, loss in prompts]
-    head = table(("prompt", "search"), rows) if rows else "No prompt measured yet."
+    head = table(("prompt", minimand(weight)), rows) if rows else "No prompt measured yet."
     return f"{head}\n\nStopped. Go on with: hardprompt search --resume {escape(run)}"

@@ -16,12 +16,20 @@ Parts = Sequence[tuple[Group, IntArray | None]]  # groups, and which of their me
 
 
 class Sheet:
-    """Scores of some canonical rows on blocks of the scorer's examples."""
+    """Scores of some canonical rows on blocks of the scorer's examples; `added`, `(n,)`, is known
+    beforehand and part of each row's loss."""
 
     def __init__(
-        self, scorer: Scorer, ids: IntArray, gold: IntArray, loss: Loss, blocks: Sequence[Parts]
+        self,
+        scorer: Scorer,
+        ids: IntArray,
+        gold: IntArray,
+        loss: Loss,
+        blocks: Sequence[Parts],
+        added: FloatArray,
     ) -> None:
         self.scorer, self.ids, self.gold, self.loss, self.blocks = scorer, ids, gold, loss, blocks
+        self.added = added
         self.sizes = [sum(map(count, block)) for block in blocks]
         self.n_examples = sum(self.sizes)
         self.scores = np.full((len(ids), len(gold), len(scorer.labels)), np.nan)
@@ -42,6 +50,7 @@ class Sheet:
         return np.array(
             [
                 total(self.loss, self.scores[row], self.gold, self.seen[row], self.n_examples)
+                + self.added[row]
                 for row in rows
             ],
             dtype=np.float64,
@@ -53,7 +62,7 @@ class Sheet:
         """What a forecast says from the blocks before that one; never less than what is sure."""
         first = forecast.order[: sum(self.sizes[:block])]
         terms = self.loss.terms(self.scores[np.ix_(rows, first)], self.gold[first])
-        low, high = forecast.limits(terms, LEVEL)
+        low, high = (limit + self.added[rows] for limit in forecast.limits(terms, LEVEL))
         return (np.fmax(low, self.bound(rows)) if self.loss.bounded else low), high
 
 
