@@ -29,11 +29,13 @@ from hardprompt.commands.options import (
     model_options,
 )
 from hardprompt.commands.predict import predict
+from hardprompt.commands.readable import readable
 from hardprompt.commands.task_options import task_options
 from hardprompt.commands.terminal import prepare_libraries, print_json
 from hardprompt.commands.trial import trial
 from hardprompt.config import RunConfig
 from hardprompt.errors import UsageError
+from hardprompt.presets import with_preset
 
 if TYPE_CHECKING:
     from hardprompt.search import Search
@@ -74,13 +76,14 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
 @click.option("--len", "length", type=int, help="Free tokens of the prompt.")
 @click.option("--min-len", "min_length", type=int, help="Allow shorter prompts, down to this.")
 @click.option("--strategy", default="auto", show_default=True, help="See: hardprompt ls strategies")
+@click.option("--preset", help="A published algorithm with its settings: hardprompt ls presets")
 @click.option(
     "--set",
     "settings",
     multiple=True,
     callback=_setting,
     metavar="NAME=VALUE",
-    help="A hyperparameter of the strategy; repeat for more.",
+    help="A hyperparameter of the strategy or preset; repeat for more.",
 )
 @VOCABULARY
 @click.option("--allow-label-words", is_flag=True, help="Let prompts hold the label words.")
@@ -142,9 +145,19 @@ def search(**options: Any) -> None:
 def _config(options: dict[str, Any]) -> RunConfig:
     options["time"] = options.pop("time_limit")
     options["dropping"] = not options.pop("no_drop")
+    if options["preset"] is not None:
+        options = with_preset(options, _given(options))
     if options["length"] is None and not _fixes_length(options["template"]):
         options["length"] = 5
     return RunConfig(**options)
+
+
+def _given(options: dict[str, Any]) -> set[str]:
+    """The options that the user gave, and what leaves no choice of others."""
+    context = click.get_current_context()
+    default = click.core.ParameterSource.DEFAULT
+    given = {name for name in options if context.get_parameter_source(name) not in (default, None)}
+    return given | {"length"} if _fixes_length(options["template"]) else given
 
 
 def _fixes_length(template: str | None) -> bool:
@@ -271,10 +284,10 @@ def inspect(run: str | None, top: int, probe: bool, as_json: bool, output_dir: P
 
 
 @main.command("ls")
-@click.argument("what", type=click.Choice(["tasks", "strategies", "models", "runs"]))
+@click.argument("what", type=click.Choice(["tasks", "strategies", "presets", "models", "runs"]))
 @OUTPUT_DIR
 def list_things(what: str, output_dir: Path) -> None:
-    """List what there is: tasks, strategies, models or runs.
+    """List what there is: tasks, strategies, presets, models or runs.
 
     \b
     hardprompt ls strategies
@@ -287,6 +300,8 @@ def list_things(what: str, output_dir: Path) -> None:
         click.echo(listing.tasks([load_task(name, dev_rows=None) for name in task_names()]))
     elif what == "strategies":
         click.echo(listing.strategies())
+    elif what == "presets":
+        click.echo(listing.presets())
     elif what == "models":
         click.echo(listing.models())
     else:
@@ -301,3 +316,4 @@ main.add_command(trial)
 main.add_command(predict)
 main.add_command(export)
 main.add_command(compare)
+main.add_command(readable)

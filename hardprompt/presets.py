@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hardprompt.errors import unknown
+from hardprompt.errors import UsageError, unknown
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Preset:
     strategy: str
     settings: Mapping[str, Any]
     source: str  # paper, and the code that the settings come from
-    search: Mapping[str, Any] = field(default_factory=dict)  # published --len, --objective, ...
+    # published --len, --objective, --fluency and the like, by their names in `RunConfig`
+    search: Mapping[str, Any] = field(default_factory=dict)
 
 
 # One swap a row, out of all tokens that the gradient points to, from one start.
@@ -64,3 +65,21 @@ def preset_named(name: str) -> Preset:
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     return PRESETS[name]
+
+
+def with_preset(options: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """The options of a search with those of its `preset`; what was `given` wins over these."""
+    preset = preset_named(options["preset"])
+    if "strategy" in given:
+        raise UsageError(
+            f"--preset and --strategy exclude each other: '{options['preset']}' is strategy "
+            f"'{preset.strategy}'; change its settings with --set"
+        )
+    published = {key: value for key, value in preset.search.items() if key not in given}
+    settings = {**preset.settings, **dict(options["settings"])}
+    return {
+        **options,
+        **published,
+        "strategy": preset.strategy,
+        "settings": tuple(settings.items()),
+    }

@@ -98,7 +98,12 @@ class HardPrompt:
                 f"'{folder}' was written by an earlier hardprompt; "
                 f"bring it up to date with: hardprompt search --resume {folder}"
             )
-        return cls.from_json(_from_results(results, best[number]))
+        return cls.from_entry(results, best[number])
+
+    @classmethod
+    def from_entry(cls, results: Mapping[str, Any], entry: Mapping[str, Any]) -> HardPrompt:
+        """A prompt of a run's results, or one measured like them since."""
+        return cls.from_json(_from_results(results, entry))
 
     @classmethod
     def load(cls, path: str | Path) -> HardPrompt:
@@ -206,7 +211,7 @@ def find_prompt(run: str | None, root: Path, number: int = 0) -> HardPrompt:
     return HardPrompt.from_run(runs.find(run, root), number)
 
 
-def _from_results(results: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+def _from_results(results: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
     task = results["task"]
     return {
         "schema": SCHEMA,

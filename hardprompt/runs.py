@@ -15,6 +15,7 @@ from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.files import written_whole
 
 LEDGER, RUN, RESULTS, PROMPT = "ledger.db", "run.json", "results.json", "prompt.json"
+READABLE = "readable.json"  # like `PROMPT`, of `hardprompt readable`
 COMPARE = "compare.json"  # instead of `RUN`, in the folder of a comparison
 DEFAULT_ROOT = Path("runs")
 LATEST = "latest"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hardprompt import runs
+from hardprompt.presets import PRESETS
 from hardprompt.registry import hyperparameters, strategy_class, strategy_names
 from hardprompt.report.text import escape, figure, quoted, table
 from hardprompt.tasks.schema import Task
@@ -34,6 +35,19 @@ def strategies() -> str:
         first = (cls.__doc__ or "").strip().split("\n")[0]
         settings = " ".join(f"{key}={value}" for key, value in hyperparameters(cls).items())
         blocks.append(f"{name:<11} {first}" + (f"\n{'':<11} {settings}" if settings else ""))
+    return "\n".join(blocks)
+
+
+def presets() -> str:
+    """Every preset: its strategy with the published settings, other options, and the source."""
+    blocks = []
+    for name, preset in PRESETS.items():
+        settings = " ".join(f"{key}={value}" for key, value in preset.settings.items())
+        lines = [f"{preset.strategy} {settings}".rstrip(), preset.source]
+        if preset.search:
+            options = ", ".join(f"{key} {value}" for key, value in preset.search.items())
+            lines.insert(1, f"with {options}")
+        blocks.append(f"{name:<12} " + f"\n{'':<12} ".join(lines))
     return "\n".join(blocks)
 
 

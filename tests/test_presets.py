@@ -1,0 +1,80 @@
+"""`--preset`: published settings, what the user gives beside them, and the list of them."""
+
+from dataclasses import fields
+
+import pytest
+
+from hardprompt import presets, runs
+from hardprompt.config import RunConfig
+from hardprompt.errors import UsageError
+from hardprompt.presets import PRESETS, Preset
+from hardprompt.registry import make_strategy
+from tests.conftest import call
+
+KNOWN = {
+    "genetic": Preset(
+        "evolution",
+        {"population": 8, "children": 4},
+        "Somebody et al., 2020, table 1",
+        {"length": 3, "objective": "accuracy", "fluency": 0.25, "start": ("random",)},
+    )
+}
+
+
+@pytest.fixture
+def search(monkeypatch, tiny_folder, task_folder, tmp_path):
+    """`search(*args)` -> the configuration that a search was begun with."""
+    monkeypatch.setattr(presets, "PRESETS", KNOWN)
+
+    def run(*args):
+        folder = tmp_path / "runs"
+        common = ["--task", task_folder, "--model", tiny_folder, "--vocab-top", 100]
+        call("search", *common, "--budget", 9, "--output-dir", folder, "-q", *args)
+        return runs.read_config(runs.find(None, folder))
+
+    return run
+
+
+def test_published_values_count_where_the_user_gave_none(search):
+    config = search("--preset", "genetic", "--objective", "nll", "--set", "children=5")
+    assert (config.strategy, config.preset) == ("evolution", "genetic")
+    assert dict(config.settings) == {"population": 8, "children": 5}
+    assert (config.length, config.objective, config.fluency) == (3, "nll", 0.25)
+    assert config.start == ("random",)
+    # Given is given, the default included; and a template may say the length itself.
+    config = search("--preset", "genetic", "--fluency", 0, "--len", 2, "--start", "manual")
+    assert (config.length, config.fluency, config.start) == (2, 0.0, ("manual",))
+    config = search("--preset", "genetic", "--template", "{prompt:1} so {prompt:1} {text} {label}")
+    assert config.length is None
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--preset", "genetic", "--strategy", "auto"], "--preset and --strategy exclude"),
+        (["--preset", "genetc"], "no preset named 'genetc'. Did you mean 'genetic'?"),
+        (["--preset", "genetic", "--set", "widht=3"], "no setting of strategy 'evolution'"),
+    ],
+)
+def test_misuse_is_one_line(search, args, message):
+    with pytest.raises(UsageError) as caught:
+        search(*args)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_list_names_settings_options_and_sources(monkeypatch):
+    from hardprompt.report import listing
+
+    monkeypatch.setattr(listing, "PRESETS", KNOWN)
+    shown = call("ls", "presets").stdout
+    for part in ("genetic", "evolution population=8 children=4", "fluency 0.25", "table 1"):
+        assert part in shown
+
+
+def test_every_preset_can_be_made_and_sets_options_that_there_are():
+    names = {field.name for field in fields(RunConfig)} - {"strategy", "settings", "preset"}
+    for name, preset in PRESETS.items():
+        assert make_strategy(preset.strategy, dict(preset.settings)).name, name
+        assert set(preset.search) <= names, name
+        RunConfig(**preset.search)
