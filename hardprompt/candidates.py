@@ -21,6 +21,7 @@ class Candidate:
     loss: float
     dev: float
     fluency: float | None
+    words: int | None = None  # the set of label words that it goes with; None: the task's own
     screened: float | None = None  # the loss as the search saw it, in half precision
 
     @property
@@ -34,6 +35,7 @@ class Baselines:
 
     empty: Candidate
     manual: tuple[Candidate, ...]
+    words: Candidate | None = None  # no prompt, but the label words searched with it
 
     @property
     def best_manual(self) -> Candidate | None:
@@ -42,9 +44,14 @@ class Baselines:
 
 
 def measure(
-    evaluator: Evaluator, prompts: Sequence[str], source: str, slot_ids: SlotIds | None = None
+    evaluator: Evaluator,
+    prompts: Sequence[str],
+    source: str,
+    slot_ids: SlotIds | None = None,
+    words: int | None = None,
 ) -> Candidate:
-    """A prompt measured as text; `slot_ids` None: whatever its text is read as."""
+    """A prompt measured as text; `slot_ids` None: whatever its text is read as. `words` as of
+    `Evaluator.log_probs`."""
     scorer = evaluator.session.scorers["search"]
     read = scorer.renderer.slot_ids(prompts, scorer.texts)
     if slot_ids is None:
@@ -54,9 +61,10 @@ def measure(
         slot_ids=slot_ids,
         certified=all(found == slot_ids for found in read),
         source=source,
-        loss=evaluator.loss(prompts),
-        dev=evaluator.metric(prompts, "dev"),
+        loss=evaluator.loss(prompts, words=words),
+        dev=evaluator.metric(prompts, "dev", words),
         fluency=evaluator.fluency(_tokens(evaluator, prompts, slot_ids)),
+        words=words,
     )
 
 
@@ -71,7 +79,9 @@ def _tokens(evaluator: Evaluator, prompts: Sequence[str], slot_ids: SlotIds) -> 
 
 def measure_baselines(evaluator: Evaluator) -> Baselines:
     session = evaluator.session
+    words = evaluator.suiting(session.no_prompt)
     return Baselines(
         measure(evaluator, session.no_prompt, "empty"),
         tuple(measure(evaluator, (prompt,), "manual") for prompt in session.manual),
+        None if words is None else measure(evaluator, session.no_prompt, "words", words=words),
     )

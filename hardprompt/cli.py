@@ -16,6 +16,7 @@ from hardprompt.commands.check import check
 from hardprompt.commands.compare import compare
 from hardprompt.commands.evaluate import evaluate
 from hardprompt.commands.export import export
+from hardprompt.commands.labels import labels
 from hardprompt.commands.new_task import new_task
 from hardprompt.commands.options import (
     JSON,
@@ -175,16 +176,16 @@ def _search(
     prepare_libraries(verbose=show["verbose"])
     from hardprompt.report.header import header
     from hardprompt.search import Search
-    from hardprompt.session import Session
+    from hardprompt.verbalizers.prepare import prepared
 
-    session = Session.prepare(config)
+    session = prepared(config)
     seconds = session.estimate()
     _say(header(session, session.example(), seconds) + "\n", show)
     if dry:
         return
     resumed = folder is not None
     if folder is None:
-        folder = runs.create(root, config)
+        folder = runs.create(root, session.config)
     work = Search(session, folder, began=began)
     results = _run(work, session, resumed, show)
     _print_results(results, show)
@@ -311,6 +312,7 @@ def list_things(what: str, output_dir: Path) -> None:
 main.add_command(bench)
 main.add_command(check)
 main.add_command(new_task)
+main.add_command(labels)
 main.add_command(evaluate)
 main.add_command(trial)
 main.add_command(predict)

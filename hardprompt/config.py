@@ -9,6 +9,7 @@ from typing import Any
 from hardprompt.errors import UsageError
 
 STARTS = ("manual", "random")
+AUTO = "auto"  # instead of label words: they are searched together with the prompt
 DEFAULT_TASK = "sentiment"
 FEWEST_TEST_ROWS = 40  # below, a 95% interval spans over a quarter of the scale
 
@@ -23,7 +24,7 @@ class TaskChoice:
     test: str | None = None
     text_field: str = "text"
     label_field: str = "label"
-    labels: str | None = None  # "name=word,name=word"; None: the names found, sorted
+    labels: str | None = None  # "name=word,name=word"; None: the names found, sorted; or AUTO
     search_rows: int | None = 128  # None: all
     seed: int = 0
 
@@ -37,7 +38,7 @@ class TaskChoice:
             ("--test", self.test is not None),
             ("--text-field", self.text_field != "text"),
             ("--label-field", self.label_field != "label"),
-            ("--labels", self.labels is not None),
+            ("--labels", self.labels not in (None, AUTO)),
         ):
             if given and self.data is None:
                 raise UsageError(f"{option} belongs to --data FILE; a task says it itself")
@@ -81,6 +82,9 @@ class RunConfig(TaskChoice):
     start: tuple[str, ...] = ("manual",)  # manual, random, or texts
     dropping: bool = True
     race: bool = False
+    # Found, not asked for: the sets of label words that AUTO chooses among, each in the order of
+    # the task's labels, the task's own first.
+    label_sets: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -88,6 +92,8 @@ class RunConfig(TaskChoice):
             raise UsageError("--race and --no-drop exclude each other")
         if not 0 <= self.fluency < float("inf"):
             raise UsageError(f"--fluency must be 0 or more, got {self.fluency:g}")
+        if self.race and self.labels == AUTO:
+            raise UsageError("--race and --labels auto exclude each other")
         if self.length is not None and self.length < 1:
             raise UsageError(f"--len must be 1 or more, got {self.length}")
         longest = self.length or 10**9
@@ -115,4 +121,5 @@ class RunConfig(TaskChoice):
         values = {key: value for key, value in stored.items() if key in known}
         values["settings"] = tuple((key, value) for key, value in values.get("settings", ()))
         values["start"] = tuple(values.get("start", ()))
+        values["label_sets"] = tuple(tuple(words) for words in values.get("label_sets", ()))
         return cls(**values)

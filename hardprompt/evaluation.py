@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardprompt.metrics import Metric
+from hardprompt.models.base import Labels
 from hardprompt.records import Arrays
-from hardprompt.scoring.losses import Loss
+from hardprompt.scoring.losses import Loss, normalise
 from hardprompt.session import Session
 from hardprompt.types import FloatArray, IntArray
+from hardprompt.verbalizers.joint import all_words, columns
 
 
 class Records(Protocol):
@@ -43,30 +45,48 @@ class Evaluator:
     def __init__(self, session: Session, ledger: Records) -> None:
         self.session, self._ledger = session, ledger
 
-    def log_probs(self, prompts: Sequence[str], split: str) -> FloatArray:
-        """`(N, classes)` of one prompt, from the ledger where it was measured before."""
+    def log_probs(self, prompts: Sequence[str], split: str, words: int | None = None) -> FloatArray:
+        """`(N, classes)` of one prompt, from the ledger where it was measured before. `words` is
+        the number of a set of label words that was searched with the prompt; None: the task's."""
+        if words is None:
+            return self._scores(f"scores-{split}", prompts, split, None)
+        sets = self.session.label_sets
+        found = self._scores(f"scores-{split}-sets", prompts, split, all_words(sets))
+        return normalise(found[:, columns(sets)[words]])
+
+    def _scores(
+        self, kind: str, prompts: Sequence[str], split: str, labels: Labels | None
+    ) -> FloatArray:
         key = hashlib.sha256("\0".join(prompts).encode()).hexdigest()
-        known = self._ledger.get(f"scores-{split}", key)
+        known = self._ledger.get(kind, key)
         if known is not None:
             return known["log_probs"]
-        found = self.session.scorers[split].by_text(prompts)
-        self._ledger.put(f"scores-{split}", key, {"log_probs": found})
+        found = self.session.scorers[split].by_text(prompts, labels)
+        self._ledger.put(kind, key, {"log_probs": found})
         return found
 
-    def predictions(self, prompts: Sequence[str], split: str) -> IntArray:
-        predicted: IntArray = self.log_probs(prompts, split).argmax(axis=1)
+    def suiting(self, prompts: Sequence[str]) -> int | None:
+        """The set of label words with the lowest search loss; None where none were searched."""
+        numbers = range(len(self.session.label_sets))
+        return min(numbers, key=lambda i: (self.loss(prompts, words=i), i), default=None)
+
+    def predictions(self, prompts: Sequence[str], split: str, words: int | None = None) -> IntArray:
+        predicted: IntArray = self.log_probs(prompts, split, words).argmax(axis=1)
         return predicted
 
-    def loss(self, prompts: Sequence[str], split: str = "search") -> float:
+    def loss(
+        self, prompts: Sequence[str], split: str = "search", words: int | None = None
+    ) -> float:
         """The search's own loss, on the texts of a split."""
         loss: Loss = self.session.loss
         gold = self.session.gold(split)
-        return float(loss.total(self.log_probs(prompts, split)[None], gold, len(gold))[0])
+        log_probs = self.log_probs(prompts, split, words)
+        return float(loss.total(log_probs[None], gold, len(gold))[0])
 
-    def metric(self, prompts: Sequence[str], split: str) -> float:
+    def metric(self, prompts: Sequence[str], split: str, words: int | None = None) -> float:
         metric: Metric = self.session.metric
         gold = self.session.gold(split)
-        predicted = self.predictions(prompts, split)
+        predicted = self.predictions(prompts, split, words)
         return float(metric.score(gold, predicted, len(self.session.task.labels)))
 
     def fluency(self, ids: Sequence[int]) -> float | None:
@@ -83,7 +103,7 @@ class Evaluator:
 
 
 def without_each_word(
-    evaluator: Evaluator, prompt: str, loss: float, split: str
+    evaluator: Evaluator, prompt: str, loss: float, split: str, label_words: int | None = None
 ) -> list[dict[str, Any]]:
     """Loss of a prompt without each of its words, and what the word is worth: the difference."""
     words = prompt.split(" ")
@@ -91,7 +111,7 @@ def without_each_word(
     for place, word in enumerate(words):
         if word:
             rest = " ".join(words[:place] + words[place + 1 :])
-            without = evaluator.loss((rest,), split)
+            without = evaluator.loss((rest,), split, label_words)
             found.append({"word": word, "without": without, "worth": without - loss})
     return found
 

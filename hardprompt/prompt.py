@@ -213,12 +213,13 @@ def find_prompt(run: str | None, root: Path, number: int = 0) -> HardPrompt:
 
 def _from_results(results: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
     task = results["task"]
+    words = entry.get("words", task["labels"])  # with --labels auto a prompt has its own
     return {
         "schema": SCHEMA,
         "text": entry["text"],
         "slots": entry["slots"],
         "template": results["template"],
-        "labels": [{"name": name, "word": word} for name, word in task["labels"].items()],
+        "labels": [{"name": name, "word": word} for name, word in words.items()],
         "model": results["model"],
         "task": task,
         "scores": {

@@ -48,7 +48,7 @@ def assemble(
         "objective": session.loss.name,
         "fluency_weight": session.config.fluency,
         "budget": session.budget,
-        "measured": rounded(study.spent),
+        "measured": rounded(study.spent + session.budget - session.space.budget),
         "ended": reason,
         "race": _race(session, study),
         "seed": session.config.seed,
@@ -64,6 +64,7 @@ def assemble(
         "per_class": judge.per_class(best),
         "flips": judge.flips(best),
         "curve": [[rounded(spent), rounded(loss)] for spent, loss in study.curve],
+        **({"label_sets": _label_sets(session)} if session.label_sets else {}),
         "notes": list(session.task.notes) + list(session.vocabulary.notes),
     }
 
@@ -83,7 +84,7 @@ class Judge:
         prompts, ids = candidate.prompts, candidate.slot_ids
         test, test_interval = None, None
         if opened and self._split == "test":
-            test = self._evaluator.metric(prompts, "test")
+            test = self._evaluator.metric(prompts, "test", candidate.words)
             test_interval = self._interval(candidate, "test")
         return {
             "text": self._session.template.show(prompts),
@@ -101,17 +102,27 @@ class Judge:
             **self._gain("gain_empty", candidate, self._baselines.empty, opened),
             **self._gain("gain_manual", candidate, self._baselines.best_manual, opened),
             "fluency": rounded(candidate.fluency),
+            **({} if candidate.words is None else {"words": self._words(candidate)}),
         }
 
+    def _words(self, candidate: Candidate) -> dict[str, str]:
+        """The word of each label that a prompt goes with."""
+        labels = self._session.task.labels
+        if candidate.words is None:
+            return {label.name: label.word for label in labels}
+        words = self._session.config.label_sets[candidate.words]
+        return dict(zip((label.name for label in labels), words, strict=True))
+
     def baselines(self) -> dict[str, Any]:
-        best = self._baselines.best_manual
+        best, words = self._baselines.best_manual, self._baselines.words
         return {
             "empty": self.entry(self._baselines.empty, opened=True),
             "manual": [self.entry(m, opened=m is best) for m in self._baselines.manual],
+            **({} if words is None else {"words": self.entry(words, opened=True)}),
         }
 
     def _interval(self, candidate: Candidate, split: str) -> list[float | None]:
-        predicted = self._evaluator.predictions(candidate.prompts, split)
+        predicted = self._evaluator.predictions(candidate.prompts, split, candidate.words)
         gold = self._session.gold(split)
         found = interval(self._session.metric, gold, predicted, self._n_classes)
         return [rounded(end) for end in found]
@@ -131,7 +142,7 @@ class Judge:
         return {name: rounded(gain), f"{name}_interval": [rounded(low), rounded(high)]}
 
     def _predicted(self, candidate: Candidate) -> IntArray:
-        return self._evaluator.predictions(candidate.prompts, self._split)
+        return self._evaluator.predictions(candidate.prompts, self._split, candidate.words)
 
     def prior(self, best: Candidate) -> dict[str, Any]:
         """What the empty prompt reaches once its label prior is set right on the search split."""
@@ -156,9 +167,8 @@ class Judge:
     def per_class(self, best: Candidate) -> list[dict[str, Any]]:
         figures = per_class(self._gold, self._predicted(best), self._n_classes)
         return [
-            {"label": label.name, "word": label.word}
-            | {key: rounded(value) for key, value in row.items()}
-            for label, row in zip(self._session.task.labels, figures, strict=True)
+            {"label": name, "word": word} | {key: rounded(value) for key, value in row.items()}
+            for (name, word), row in zip(self._words(best).items(), figures, strict=True)
         ]
 
     def flips(self, best: Candidate) -> list[dict[str, Any]]:
@@ -226,6 +236,12 @@ def _screening(session: Session, candidates: Sequence[Candidate]) -> dict[str, A
     }
 
 
+def _label_sets(session: Session) -> list[dict[str, str]]:
+    """The sets of label words that were searched with the prompt, the task's own first."""
+    names = [label.name for label in session.task.labels]
+    return [dict(zip(names, words, strict=True)) for words in session.config.label_sets]
+
+
 def _race(session: Session, study: Study) -> dict[str, Any] | None:
     """What a race saved; its references, measured beside the search, count as its cost."""
     if not session.config.race:
@@ -245,7 +261,7 @@ def _tokens(session: Session, evaluator: Evaluator, best: Candidate) -> list[dic
     """What each word of the best prompt is worth: the search loss without it."""
     if len(best.prompts) > 1:
         return []
-    words = without_each_word(evaluator, best.prompts[0], best.loss, "search")
+    words = without_each_word(evaluator, best.prompts[0], best.loss, "search", best.words)
     return [
         {key: value if key == "word" else rounded(value) for key, value in word.items()}
         for word in words

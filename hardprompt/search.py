@@ -92,7 +92,7 @@ class Search:
             session.strategy,
             session.space,
             ledger,
-            budget=session.budget,
+            budget=session.space.budget,
             seed=config.seed,
             piece=session.piece,
             patience=config.patience,
@@ -141,8 +141,10 @@ class Search:
         opened = [baselines.empty, *(candidates[number] for number in tested)]
         if baselines.best_manual is not None:
             opened.append(baselines.best_manual)
+        if baselines.words is not None:
+            opened.append(baselines.words)
         for candidate in opened:
-            evaluator.log_probs(candidate.prompts, "test")
+            evaluator.log_probs(candidate.prompts, "test", candidate.words)
         self.on_phase("tokens")
         return assemble(
             self.session,
@@ -162,9 +164,7 @@ class Search:
         session = self.session
         found = [
             replace(
-                measure(
-                    evaluator, self._prompts(item.ids), "search", session.space.split(item.ids)
-                ),
+                self._measure(evaluator, item),
                 screened=None if session.screen is None else self._task_loss(item),
             )
             for item in self._shortlist(evaluator, baselines.empty.loss)
@@ -178,6 +178,10 @@ class Search:
                 "the search ended before one prompt was measured; give it more --time or --budget"
             )
         return sorted(found, key=lambda c: (-c.dev, c.loss))
+
+    def _measure(self, evaluator: Evaluator, found: Found) -> Candidate:
+        prompts, ids = self._prompts(found.ids), self.session.space.split(found.ids)
+        return measure(evaluator, prompts, "search", ids, evaluator.suiting(prompts))
 
     def _shortlist(self, evaluator: Evaluator, empty_loss: float) -> list[Found]:
         """What dev is to judge: the best by loss, and the most fluent that keep half its gain."""
@@ -204,7 +208,7 @@ class Search:
 
     def _pick(self, candidates: list[Candidate], evaluator: Evaluator) -> int:
         session = self.session
-        predicted = evaluator.predictions(candidates[0].prompts, "dev")
+        predicted = evaluator.predictions(candidates[0].prompts, "dev", candidates[0].words)
         n_classes = len(session.task.labels)
         error = standard_error(session.metric, session.gold("dev"), predicted, n_classes)
         return readable_pick([c.dev for c in candidates], error, [c.fluency for c in candidates])

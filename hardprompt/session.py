@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 import time
 from collections.abc import Sequence
@@ -16,10 +17,10 @@ import torch
 import transformers
 
 import hardprompt
-from hardprompt.config import STARTS, RunConfig
+from hardprompt.config import AUTO, STARTS, RunConfig
 from hardprompt.errors import UsageError
 from hardprompt.metrics import Metric, metric_named
-from hardprompt.models.base import PromptModel
+from hardprompt.models.base import Labels, PromptModel
 from hardprompt.models.codec import ANCHOR, Codec
 from hardprompt.models.load import load_model, screening_model, screens
 from hardprompt.objective import Objective
@@ -36,9 +37,13 @@ from hardprompt.strategies.exhaustive import Exhaustive
 from hardprompt.tasks import Task, load_choice
 from hardprompt.template import Template
 from hardprompt.types import EMPTY, Batch, IntArray
+from hardprompt.verbalizers.joint import JointObjective, after_words, token_sets, words_price
 from hardprompt.vocabulary import Vocabulary
 
 SPLITS = ("search", "dev", "test")
+ONLY_SEARCH = (
+    "--labels auto belongs to hardprompt search; hardprompt labels finds words to give elsewhere"
+)
 # The default budget is so much work of the model, two operations for each weight and token;
 # in half precision more of it takes the same time.
 DEFAULT_WORK, SCREENED_WORK = 8.0e12, 1.2e13
@@ -66,19 +71,28 @@ class Session:
     cut: dict[str, int]  # texts shortened, by split
     budget: float
     screened: bool  # whether the search itself runs in half precision
+    label_sets: tuple[Labels, ...] = ()  # tokens of `config.label_sets`
 
     @classmethod
-    def prepare(cls, config: RunConfig, given: Sequence[Sequence[str]] | None = None) -> Session:
+    def prepare(
+        cls,
+        config: RunConfig,
+        given: Sequence[Sequence[str]] | None = None,
+        model: PromptModel | None = None,
+    ) -> Session:
         """Loads and checks everything; raises before any work is done.
 
         `given` are prompts to be measured instead of searched: the slots are as wide as they are.
+        `model` is that of the config, where it is loaded already.
         """
+        if config.labels == AUTO and not config.label_sets:
+            raise UsageError(ONLY_SEARCH)
         loss, metric = loss_named(config.objective), metric_named(config.metric)
         strategy = make_strategy(config.strategy, dict(config.settings))
         task = load_choice(config)
         name, template = choose_template(task, config.template)
         slots = template.slots(config.length) if given is None else ()
-        model = load_model(
+        model = model or load_model(
             config.model,
             revision=config.revision,
             dtype=config.dtype,
@@ -93,7 +107,7 @@ class Session:
             config.vocabulary,
             top=config.vocabulary_top,
             ban=None if config.ban is None else Path(config.ban),
-            label_words=task.words,
+            label_words=[*task.words, *itertools.chain(*config.label_sets)],
             allow_label_words=config.allow_label_words,
         )
         renderer = Renderer(model.codec, template)
@@ -106,12 +120,15 @@ class Session:
             n_examples=len(task.search),
             min_length=config.min_length,
         )
+        sets = token_sets(config.label_sets, scorers["search"], vocabulary.tokens)
         # Who tries everything wants the true order.
         screened = screens(model, config.dtype) and not isinstance(strategy, Exhaustive)
         budget = config.budget or default_budget(model, scorers["search"], screened)
         starts = _start_texts(config, task, name)
         seeds = seed_rows(scorers["search"], space, starts)
         space = replace(space, budget=budget, seeds=seeds)
+        if sets:
+            space = after_words(space, words_price(len(task.manual_for(name, template))))
         reason = "as asked" if config.preset is None else f"preset {config.preset}"
         _check_affordable(strategy, space)
         if isinstance(strategy, Auto):
@@ -120,7 +137,7 @@ class Session:
             screened = screened and not isinstance(chosen, Exhaustive)
         return cls(
             config, task, model, name, template, vocabulary, space, loss, metric, strategy,
-            reason, scorers, cut, budget, screened,
+            reason, scorers, cut, budget, screened, sets,
         )  # fmt: skip
 
     @cached_property
@@ -134,6 +151,11 @@ class Session:
         scorer = exact if self.screen is None else exact.on(self.screen)
         # On a CPU the backward pass of a single prompt is no faster in half precision.
         slopes = exact if self.model.info.device == "cpu" else scorer
+        if self.label_sets:
+            return JointObjective(
+                scorer, gold, self.space, self.loss, self.label_sets,
+                fluency=config.fluency, dropping=config.dropping, slopes=slopes,
+            )  # fmt: skip
         # A stream of its own: the strategy draws from the plain seed.
         racing = np.random.default_rng([config.seed, RACE]) if config.race else None
         return Objective(
@@ -190,13 +212,7 @@ class Session:
     @property
     def manual(self) -> tuple[str, ...]:
         """The manual prompts of this template; none for a template with several slots."""
-        if self.template.n_slots > 1:
-            return ()
-        own = self.task.manual.get(self.template_name)
-        if own is not None:
-            return own
-        side = "suffix" if self.template.label_follows_prompt else "prefix"
-        return self.task.manual.get(side, ())
+        return self.task.manual_for(self.template_name, self.template)
 
     def header(self) -> dict[str, Any]:
         """What must be equal for a run to be resumed."""
@@ -207,7 +223,11 @@ class Session:
             config.pop(key)
         # Left out where there is none, as in the runs of before there were any.
         races = {"race": LEVEL} if config.pop("race") else {}
-        later = {key: value for key in ("fluency", "preset") if (value := config.pop(key))}
+        later = {
+            key: value
+            for key in ("fluency", "preset", "label_sets")
+            if (value := config.pop(key, None))
+        }
         return {
             **config,
             **races,

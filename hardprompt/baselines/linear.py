@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from hardprompt.baselines.base import Bench, Fitted, Method
 from hardprompt.session import Session
-from hardprompt.types import FloatArray
+from hardprompt.types import FloatArray, IntArray
 
 STRENGTHS = (1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)  # C, the inverse of the regularisation
 FOLDS, ITERATIONS = 5, 2000
@@ -65,15 +65,20 @@ class Probe(Method):
 
 
 def _fit(first: Any, inputs: Any, bench: Bench) -> tuple[Pipeline, float]:
-    """A fitted pipeline and its C, chosen by cross-validation on the search rows."""
-    gold = bench.session.gold("search")
+    return fit_logistic(first, inputs, bench.session.gold("search"), bench.rng)
+
+
+def fit_logistic(
+    first: Any, inputs: Any, gold: IntArray, rng: np.random.Generator
+) -> tuple[Pipeline, float]:
+    """Logistic regression behind `first`, and its C, chosen by cross-validation on these rows."""
     pipeline = make_pipeline(first, LogisticRegression(max_iter=ITERATIONS))
     folds = min(FOLDS, int(np.bincount(gold).min()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         if folds < 2:  # a class with a single row leaves nothing to validate on
             return pipeline.fit(inputs, gold), 1.0
-        split = StratifiedKFold(folds, shuffle=True, random_state=int(bench.rng.integers(2**31)))
+        split = StratifiedKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
         grid = {"logisticregression__C": list(STRENGTHS)}
         search = GridSearchCV(pipeline, grid, cv=split, scoring="neg_log_loss")
         search.fit(inputs, gold)

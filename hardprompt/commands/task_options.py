@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from hardprompt.commands.options import Command, together
-from hardprompt.config import DEFAULT_TASK, TaskChoice
+from hardprompt.config import AUTO, DEFAULT_TASK, TaskChoice
+from hardprompt.errors import UsageError
 
 
 def absolute(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -35,7 +36,8 @@ FIELDS = (
         "--labels",
         metavar="NAME=WORD,...",
         help="The labels in their order, and the word that the model is to write for each; "
-        "by default the names found, as plain words.",
+        "by default the names found, as plain words. With hardprompt search also 'auto': the "
+        "words are searched together with the prompt.",
     ),
     click.option(
         "--dev",
@@ -76,4 +78,7 @@ def task_options_without_seed(command: Command) -> Command:
 def take_choice(options: dict[str, Any]) -> TaskChoice:
     """The task that the options choose, taken out of them."""
     known = [field.name for field in fields(TaskChoice) if field.name in options]
-    return TaskChoice(**{name: options.pop(name) for name in known})
+    choice = TaskChoice(**{name: options.pop(name) for name in known})
+    if choice.labels == AUTO:
+        raise UsageError("--labels auto belongs to hardprompt search")
+    return choice

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,4 +95,20 @@ class PromptModel(Protocol):
     def last_hidden(self, group: Group) -> FloatArray:
         """`(g, dim)` the last hidden state where the label word is predicted, for a group
         without slots."""
+        ...
+
+    def word_log_probs(
+        self, group: Group, tokens: IntArray
+    ) -> Iterator[tuple[IntArray, FloatArray]]:
+        """Batch by batch of a group without slots: the numbers of its rows, and `(rows, v)`
+        log p(token in the label word's place | row) of these v tokens."""
+        ...
+
+    def output_states(self, group: Group) -> FloatArray:
+        """`(g, dim)` what the output layer reads in the label word's place, for a group without
+        slots: its product with a token's output embedding is the token's logit, biases aside."""
+        ...
+
+    def output_embeddings(self, tokens: IntArray) -> FloatArray:
+        """`(v, dim)` rows of the output layer."""
         ...

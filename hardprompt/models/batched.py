@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hardprompt.errors import HardpromptError
 from hardprompt.models.alone import Alone
 from hardprompt.models.base import Labels, ModelInfo
 from hardprompt.models.codec import Codec
@@ -66,6 +67,14 @@ class BatchedModel(Alone):
     @abstractmethod
     def _hidden(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
         """`(rows, dim)`: the last hidden state where the label word is predicted."""
+
+    @abstractmethod
+    def _words(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
+        """`(rows, V)`: log p(token in the label word's place | row)."""
+
+    def _output_states(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
+        """`(rows, dim)`: what the output layer reads where the label word is predicted."""
+        return self._hidden(group, parts, example)
 
     @cached_property
     def embeddings(self) -> FloatArray:
@@ -157,18 +166,48 @@ class BatchedModel(Alone):
         assert total is not None
         return total / g
 
-    @torch.no_grad()
     def last_hidden(self, group: Group) -> FloatArray:
+        return np.concatenate([found for _, found in self._each_row(group, self._hidden)])
+
+    def output_states(self, group: Group) -> FloatArray:
+        return np.concatenate([found for _, found in self._each_row(group, self._output_states)])
+
+    def word_log_probs(
+        self, group: Group, tokens: IntArray
+    ) -> Iterator[tuple[IntArray, FloatArray]]:
+        columns = self._tensor(tokens)
+
+        def chosen(group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
+            return self._words(group, parts, example)[:, columns]
+
+        return self._each_row(group, chosen)
+
+    def output_embeddings(self, tokens: IntArray) -> FloatArray:
+        weight: Tensor = self._output_layer().weight
+        rows: FloatArray = weight.detach()[self._tensor(tokens)].float().cpu().numpy()
+        return rows
+
+    def _output_layer(self) -> Any:
+        layer = self._model.get_output_embeddings()
+        if getattr(layer, "weight", None) is None:
+            raise HardpromptError(f"'{self.info.name}' has no output embeddings to read words from")
+        return layer
+
+    def _each_row(
+        self, group: Group, compute: Callable[[Group, list[Tensor], Tensor], Tensor]
+    ) -> Iterator[tuple[IntArray, FloatArray]]:
+        """What is computed of the rows of a group without slots, in batches, with their numbers."""
         assert len(group.segments) == 1, "a group without slots"
 
+        @torch.no_grad()
         def run(low: int, high: int) -> FloatArray:
             example = torch.arange(low, high, device=self._device)
             parts = self._parts(group, [], example, example)
-            found: FloatArray = self._hidden(group, parts, example).float().cpu().numpy()
+            found: FloatArray = compute(group, parts, example).float().cpu().numpy()
             return found
 
-        pieces = self._batcher.split(len(group), self._width(group, []), run)
-        return np.concatenate([found for *_, found in pieces])
+        for low, high, found in self._batcher.split(len(group), self._width(group, []), run):
+            yield np.arange(low, high), found
 
     def _members(self, group: Group, members: IntArray | None) -> Tensor:
         if members is None:

@@ -70,6 +70,13 @@ class CausalModel(BatchedModel):
         states: Tensor = output.hidden_states[-1]
         return states[torch.arange(len(last), device=self._device), last - 1]
 
+    def _words(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
+        last = self._tensor(group.last)[example]
+        logits = self._logits(parts, example, None, group.spread + 1)
+        where = group.spread + last - int(group.last.max())
+        found = logits[torch.arange(len(last), device=self._device), where]
+        return found.float().log_softmax(-1)
+
     def _next(self, group: Group, slots: int, parts: list[Tensor], example: Tensor) -> Tensor:
         logits = self._logits(parts, example, self._head(group), 1)[:, -1]
         return logits.float().log_softmax(-1)

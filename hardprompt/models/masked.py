@@ -49,6 +49,23 @@ class MaskedModel(BatchedModel):
         states: Tensor = self._model.base_model(**options).last_hidden_state
         return _pick(states, where)[:, 0]
 
+    def _words(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
+        rows, where = self._with_masks(group, parts, example, 1)
+        return self._log_probs(rows, where, self._padding(group, example))[:, 0]
+
+    def _output_states(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
+        """Between the last hidden state and the output layer a masked model has one layer more."""
+        read: list[Tensor] = []
+        layer = self._output_layer()
+        handle = layer.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+        rows, where = self._with_masks(group, parts, example, 1)
+        try:
+            self._log_probs(rows, where, self._padding(group, example))
+        finally:
+            handle.remove()
+        (states,) = read
+        return (states if states.shape[1] == 1 else _pick(states, where))[:, 0]
+
     def _looks(self, k: int) -> int:
         return k
 

@@ -14,7 +14,10 @@ def header(session: Session, example: str, seconds: float | None) -> str:
     """Model, task, one example as the model reads it, strategy, space and cost."""
     space = session.space
     about = "at most about" if session.config.race else "about"
+    sets = session.config.label_sets
+    chosen = f"each prompt with the best of {len(sets)} sets of label words: "
     lines = {
+        **({"words": chosen + escape("; ".join(map(" | ".join, sets)))} if sets else {}),
         "strategy": f"{session.config.strategy} ({session.reason})",
         "space": f"{len(space.tokens):,} tokens ({session.config.vocabulary}), "
         f"{_lengths(session)}: "

@@ -25,6 +25,8 @@ def prompt_table(
     n = results["task"]["rows"]["test"]
     rows = [_row(entry, n, marks=mark) for entry, mark in zip(entries[:top], marks, strict=False)]
     rows.append(_row(baselines["empty"], n, name="(no prompt)"))
+    if "words" in baselines:
+        rows.append(_row(baselines["words"], n, name="(no prompt)"))
     shown = {entry["text"] for entry in entries}
     manual = [entry for entry in baselines["manual"] if entry["text"] not in shown]
     manual.sort(key=lambda entry: (-entry["dev"], entry["search"]))
@@ -57,7 +59,7 @@ def _row(
     entry: dict[str, Any], n_test: int, *, marks: str = "", name: str | None = None
 ) -> list[str]:
     return [
-        (name or quoted(entry["text"])) + marks,
+        (name or quoted(entry["text"])) + _label_words(entry) + marks,
         figure(entry["search"]),
         figure(entry["dev"]),
         reported(entry["test"], entry["test_interval"], n_test),
@@ -67,6 +69,11 @@ def _row(
     ]
 
 
+def _label_words(entry: dict[str, Any]) -> str:
+    """The label words that were found with a prompt."""
+    return f" -> {escape(' | '.join(entry['words'].values()))}" if "words" in entry else ""
+
+
 def _sentences(results: dict[str, Any]) -> list[str]:
     best, pick = results["best"][0], results["best"][results["pick"]]
     lines = [
@@ -74,6 +81,11 @@ def _sentences(results: dict[str, Any]) -> list[str]:
         "* the readable pick: the most fluent within one standard error of the best on dev: "
         f"{quoted(pick['text'])}",
     ]
+    if "label_sets" in results:
+        lines.append(
+            f"-> the label words, of {len(results['label_sets'])} sets, that suit the prompt best "
+            f"on the search rows; elsewhere {' | '.join(results['task']['labels'].values())}."
+        )
     if best["source"] != "manual":
         lines += prior_warning(results["prior"])
     if best["source"] == "manual":

@@ -123,19 +123,14 @@ class Renderer:
 
     def label_ids(self, words: Sequence[str], text: str, prompts: Sequence[str]) -> Labels:
         """Tokens of each label word in its place in a row, encoded together with it."""
-        (row,) = self.rows([prompts], [text])
-        before, after = self._around(row)
-        space = self.template.before_label
-        whole = [self.template.render(prompts, text, space + word) for word in words]
         labels = []
-        for word, ids in zip(words, self._encode(whole), strict=True):
-            end = len(ids) - len(after)
-            if ids[: len(before)] != before or ids[end:] != after or end <= len(before):
+        for word, ids in zip(words, self.word_ids(words, text, prompts), strict=True):
+            if ids is None:
                 raise HardpromptError(
                     f"the label word '{word}' melts into the text around it with this tokenizer; "
                     "put a space before {label} in the template"
                 )
-            labels.append(tuple(ids[len(before) : end]))
+            labels.append(ids)
             if self.codec.unknown_id in labels[-1]:
                 raise HardpromptError(
                     f"the label word '{word}' has letters that the tokenizer does not know"
@@ -143,6 +138,21 @@ class Renderer:
         if len(set(labels)) < len(labels):
             raise UsageError(f"label words must differ, got {', '.join(words)}")
         return tuple(labels)
+
+    def word_ids(
+        self, words: Sequence[str], text: str, prompts: Sequence[str]
+    ) -> list[tuple[int, ...] | None]:
+        """Tokens of each word in the label's place; None where it melts into what is around it."""
+        (row,) = self.rows([prompts], [text])
+        before, after = self._around(row)
+        space = self.template.before_label
+        whole = [self.template.render(prompts, text, space + word) for word in words]
+        found: list[tuple[int, ...] | None] = []
+        for ids in self._encode(whole):
+            end = len(ids) - len(after)
+            clean = ids[: len(before)] == before and ids[end:] == after and end > len(before)
+            found.append(tuple(ids[len(before) : end]) if clean else None)
+        return found
 
     def _around(self, row: Row) -> tuple[list[int], list[int]]:
         (ids,) = row.segments

@@ -54,8 +54,7 @@ def steady_label_ids(
     be the word written.
     """
     found: set[Labels] = set()
-    for filler in (_words(renderer, tokens) or tokens.tolist())[:PAIRS]:
-        prompts = renderer.prompt_texts(np.full(sum(slots), filler, dtype=np.int64), slots)
+    for prompts in _fillers(renderer, slots, tokens):
         found.add(renderer.label_ids(label_words, text, prompts))
     if len(found) > 1:
         raise HardpromptError(
@@ -63,6 +62,28 @@ def steady_label_ids(
             f"the template {renderer.template.source!r}; put a space before {{label}}"
         )
     return found.pop()
+
+
+def steady_tokens(
+    renderer: Renderer, words: Sequence[str], text: str, slots: Sequence[int], tokens: IntArray
+) -> list[int | None]:
+    """The single token of each word in the label's place, the same after each of a few prompts;
+    None where there is no such."""
+    found = [
+        renderer.word_ids(words, text, prompts) for prompts in _fillers(renderer, slots, tokens)
+    ]
+    steady: list[int | None] = []
+    for ids, *others in zip(*found, strict=True):
+        single = ids is not None and len(ids) == 1 and all(other == ids for other in others)
+        steady.append(ids[0] if ids is not None and single else None)
+    return steady
+
+
+def _fillers(renderer: Renderer, slots: Sequence[int], tokens: IntArray) -> list[list[str]]:
+    """A few prompts, each of one word over and over."""
+    fillers = (_words(renderer, tokens) or tokens.tolist())[:PAIRS]
+    ids = [np.full(sum(slots), filler, dtype=np.int64) for filler in fillers]
+    return [renderer.prompt_texts(row, slots) for row in ids]
 
 
 def fitting(scorer: Scorer, tokens: IntArray, probe: int) -> BoolArray:

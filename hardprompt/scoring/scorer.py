@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -60,9 +61,18 @@ class Scorer:
         """The same rows on another model with the same tokenizer."""
         return Scorer(model, self.renderer, self.texts, self.labels, self.slots, self._probes)
 
-    def by_text(self, prompts: Sequence[str]) -> FloatArray:
-        """`(N, classes)` for one prompt given as the text of each slot; any text will do."""
-        return score_texts(self.model, self.renderer, prompts, self.texts, self.labels)
+    def labelled(self, labels: Labels) -> Scorer:
+        """The same rows in the same groups, with other label words."""
+        _ = self.few_groups  # made once: a model keeps what it knows by group
+        twin = copy.copy(self)
+        twin.labels = labels
+        return twin
+
+    def by_text(self, prompts: Sequence[str], labels: Labels | None = None) -> FloatArray:
+        """`(N, classes)` for one prompt given as the text of each slot; any text will do.
+        `labels` None: the scorer's own."""
+        labels = self.labels if labels is None else labels
+        return score_texts(self.model, self.renderer, prompts, self.texts, labels)
 
     def after(self, beginnings: Sequence[str]) -> FloatArray:
         """`(N, classes)` of each text without a prompt, written after a beginning of its own."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hardprompt.config import TaskChoice
+from hardprompt.config import AUTO, TaskChoice
 from hardprompt.errors import HardpromptError, unknown
 from hardprompt.tasks.draft import Draft, plain_task
 from hardprompt.tasks.rows import Part, Row, found_names, label_name, listed, read_part, same_text
@@ -42,7 +42,7 @@ def _labels(choice: TaskChoice, part: Part) -> tuple[tuple[Label, ...], list[str
             f"{part.path}: two or more labels are needed; '{part.label_field}' holds "
             f"{', '.join(found) or 'none'}"
         )
-    if choice.labels is None:
+    if choice.labels is None or choice.labels == AUTO:
         labels = label_words(found)
         words = listed(label.word for label in labels)
         about = f"the label words are made of the labels' own names ({words}), sorted by name"

@@ -60,6 +60,16 @@ class Task:
         labels = [example.label for example in split]
         return [labels.count(c) for c in range(len(self.labels))]
 
+    def manual_for(self, name: str, template: Template) -> tuple[str, ...]:
+        """The manual prompts of a template; one that the task does not name takes those of its
+        kind, and one with several slots has none."""
+        if template.n_slots > 1:
+            return ()
+        own = self.manual.get(name)
+        if own is not None:
+            return own
+        return self.manual.get("suffix" if template.label_follows_prompt else "prefix", ())
+
     def fingerprint(self) -> str:
         """sha256 over all that a score depends on."""
         content = asdict(self)

@@ -50,17 +50,22 @@ test = "test.jsonl"
 """
 
 
+def check_new(folder: Path, option: str = "--output") -> None:
+    """Raises `UsageError` where there is something in that place; `option` is what names it."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            f"'{folder}' is there already; nothing is overwritten: "
+            f"take it away, or write elsewhere with {option} DIR"
+        )
+
+
 def write_task(task: Task, folder: Path) -> Path:
     """Writes a task with all its rows into a new folder and gives the path of its task file.
 
     All or nothing: the files are made beside the folder, which then gets its name. Raises
     `UsageError` where the folder exists and is not empty.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(
-            f"'{folder}' is there already; nothing is overwritten: "
-            "take it away, or write elsewhere with --output DIR"
-        )
+    check_new(folder)
     whole = folder.resolve()
     part = whole.with_name(f".{whole.name}-{secrets.token_hex(4)}.part")
     try:

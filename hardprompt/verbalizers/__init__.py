@@ -1,0 +1,1 @@
+"""Label words searched: which word the model is to write for each class."""
