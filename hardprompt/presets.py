@@ -47,7 +47,7 @@ PRESETS: dict[str, Preset] = {
             "length": 3, "vocabulary": "all", "objective": "accuracy", "start": ("random",),
         },
     ),
-    # 50 rounds of all places. It also weighs the prompt's perplexity, by 0.2.
+    # 50 rounds of all places.
     "arca": Preset(
         "swap",
         {
@@ -55,7 +55,16 @@ PRESETS: dict[str, Preset] = {
             "accept": "always",
         },
         source="Jones et al., 2023, section 3, with the settings of its code",
-        search={"length": 3, "vocabulary": "all", "start": ("random",)},
+        search={"length": 3, "vocabulary": "all", "fluency": 0.2, "start": ("random",)},
+    ),
+    "beast": Preset(
+        "beam",
+        {
+            "width": 15, "branch": 15, "propose": "model", "likely": None, "keep": "beam",
+            "backward": False,
+        },
+        source="BEAST (Sadasivan et al., 2024, algorithm 1), with the settings of its code",
+        search={"length": 40},
     ),
 }  # fmt: skip
 

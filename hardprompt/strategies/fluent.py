@@ -15,12 +15,15 @@ EXAMPLES = 4
 
 
 def likely_tokens(
-    space: SearchSpace, rows: IntArray, place: int, m: int
+    space: SearchSpace, rows: IntArray, place: int | IntArray, m: int
 ) -> Generator[Batch, Feedback, tuple[IntArray, FloatArray]]:
-    """`(n, m)` allowed tokens that the model finds likeliest at `place`, after what stands to
-    the left of it in each row, and their log-probabilities; likeliest first."""
-    so_far = rows.copy()
-    so_far[:, place:] = EMPTY
+    """`(n, m)` allowed tokens that the model finds likeliest at `place`, one for all rows or one
+    each, after what stands to the left of it, and their log-probabilities; likeliest first.
+
+    The model goes on where the prompt so far ends: with several slots, in the first that is not
+    full. A place to the right of that gets the same tokens.
+    """
+    so_far = np.where(np.arange(space.length) < np.reshape(place, (-1, 1)), rows, EMPTY)
     examples = np.arange(min(EXAMPLES, space.n_examples))
     told = yield Batch(ids=so_far, wants_proposals=m, examples=examples)
     if told.proposals is None:
@@ -28,18 +31,48 @@ def likely_tokens(
     return told.proposals.ids, told.proposals.log_probs
 
 
+def drawn_tokens(
+    space: SearchSpace,
+    rng: np.random.Generator,
+    rows: IntArray,
+    place: int | IntArray,
+    n: int,
+    m: int,
+) -> Generator[Batch, Feedback, IntArray]:
+    """`(rows, n)` different tokens for `place`, drawn among the model's `m` likeliest in
+    proportion to their probability, as BEAST draws its candidates (Sadasivan et al., 2024,
+    algorithm 1); fewer than n where there are no more.
+
+    The n largest sums of log-probability and Gumbel noise are a sample without replacement from
+    the softmax (Kool et al., 2019, section 2.3).
+    """
+    ids, log_probs = yield from likely_tokens(space, rows, place, m)
+    # Without a beginning the model says nothing (NaN): all tokens alike.
+    noisy = np.nan_to_num(log_probs, nan=0.0) + rng.gumbel(size=log_probs.shape)
+    first = np.argsort(-noisy, axis=1, kind="stable")[:, :n]
+    return np.take_along_axis(ids, first, axis=1)
+
+
 def write_prompts(
     space: SearchSpace, rng: np.random.Generator, n: int, m: int
 ) -> Generator[Batch, Feedback, IntArray]:
-    """`(n, length)` prompts written by the model, each token drawn from its `m` likeliest.
-
-    Drawn in proportion to their probability, as BEAST draws its candidates (Sadasivan et al.,
-    2024, algorithm 1).
-    """
+    """`(n, length)` prompts written by the model, each token drawn from its `m` likeliest."""
     rows = np.full((n, space.length), EMPTY, dtype=np.int64)
     for place in range(space.length):
-        ids, log_probs = yield from likely_tokens(space, rows, place, m)
-        noise = rng.gumbel(size=log_probs.shape)  # the largest sum is a draw from the softmax
-        drawn = np.nan_to_num(log_probs, nan=0.0) + noise
-        rows[:, place] = np.take_along_axis(ids, drawn.argmax(axis=1)[:, None], axis=1)[:, 0]
+        drawn = yield from drawn_tokens(space, rng, rows, place, 1, m)
+        rows[:, place] = drawn[:, 0]
     return rows
+
+
+def first_prompts(
+    space: SearchSpace, rng: np.random.Generator, n: int, share: float, m: int
+) -> Generator[Batch, Feedback, IntArray]:
+    """`(n, length)` prompts to begin with: the seeds, then random ones and a share written by
+    the model."""
+    first = space.starts(rng, n)
+    n_seeds = 0 if space.seeds is None else len(space.seeds)
+    n_written = round(min(share, 1.0) * max(0, n - n_seeds))
+    if not n_written:
+        return first
+    written = yield from write_prompts(space, rng, n_written, m)
+    return np.concatenate([first[: n - n_written], written])

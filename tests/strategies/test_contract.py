@@ -18,6 +18,10 @@ VARIANTS = [
     ("swap", {"accept": "always"}),
     ("swap", {"momentum": 0.4}),
     ("anneal", {"chains": 6, "near": 0.0}),
+    ("beam", {"propose": "model", "keep": "beam"}),
+    ("beam", {"propose": "random", "backward": True}),
+    ("evolution", {"crossover": "one-point", "near": 1.0}),
+    ("evolution", {"crossover": "two-point", "elites": 2, "fluent": 0.0}),
 ]
 
 
