@@ -31,14 +31,19 @@ def strategy_names() -> list[str]:
 
 
 def strategy_class(name: str) -> type[Strategy]:
-    """The class of that name; raises `UsageError` with the nearest name."""
+    """The class of that name; raises `UsageError` with the nearest name, or why it fails."""
     if name in STRATEGIES:
         module, _, attribute = STRATEGIES[name].partition(":")
         found: type[Strategy] = getattr(import_module(module), attribute)
         return found
     for point in entry_points(group=GROUP):
         if point.name == name:
-            loaded: type[Strategy] = point.load()
+            try:
+                loaded: type[Strategy] = point.load()
+            except Exception as error:  # an outside module may fail in any way
+                raise UsageError(
+                    f"strategy '{name}' ({point.value}) cannot be loaded: {error}"
+                ) from error
             return loaded
     raise unknown("strategy", name, strategy_names())
 

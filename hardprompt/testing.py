@@ -1,4 +1,9 @@
-"""Tools to test strategies without a model; shipped, so that plug-in authors run our tests."""
+"""Tools to test strategies without a model: public, for strategies of other packages, too.
+
+`StrategyContract` is what every strategy promises, as pytest tests. `planted_space` and
+`PlantedObjective` are a search with a known answer; `converse` runs a strategy on them and
+`best_loss` says how far it came. docs/adding-a-strategy.md shows all of them at work.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,17 @@ from hardprompt.space import SearchSpace
 from hardprompt.strategies.base import Strategy
 from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray, Proposals
 
+__all__ = [
+    "PlantedObjective",
+    "StrategyContract",
+    "Talk",
+    "best_loss",
+    "converse",
+    "planted_space",
+]
+
+Talk = list[tuple[Batch, Feedback]]  # what was asked and what was told, in order
+
 
 def planted_space(
     vocabulary: int = 60,
@@ -23,7 +39,12 @@ def planted_space(
     slots: tuple[int, ...] | None = None,
     seed: int = 0,
 ) -> SearchSpace:
-    """A space of random embeddings in which half of the ids may be used."""
+    """A space of `vocabulary` tokens with random embeddings of `dim` dimensions.
+
+    Only every second id may be used, so that a strategy which takes numbers for tokens is found
+    out. `slots` are the most tokens of each slot, by default one slot of `length`; `min_length`
+    lets prompts be shorter.
+    """
     rng = np.random.default_rng(seed)
     return SearchSpace(
         tokens=np.arange(0, 2 * vocabulary, 2, dtype=np.int64),
@@ -40,14 +61,16 @@ class PlantedObjective:
 
     The loss of a prompt is the mean over its positions of the squared distance between its
     embeddings and those of the hidden prompt (an EMPTY position counts as the zero vector),
-    times a positive weight per example. A prompt's fluency is the mean over its tokens of a number
-    that each has. `broken` is the share of rows that come back as NaN.
+    times a positive weight per example. So the lowest loss is 0, at `hidden`, every place can be
+    solved by itself, and the gradient is exact. Rows that a permission of the batch covers are
+    told as bounds wherever it allows. Proposals know nothing: the first tokens of the vocabulary,
+    likelier the smaller. A prompt's fluency is the mean of a number that each token has.
     """
 
     space: SearchSpace
-    seed: int = 1
-    broken: float = 0.0
-    measured: int = 0
+    seed: int = 1  # of the hidden prompt and the weights
+    broken: float = 0.0  # share of rows that come back as NaN
+    measured: int = 0  # rows so far
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
@@ -56,6 +79,7 @@ class PlantedObjective:
         self.surprises = rng.uniform(1.0, 9.0, size=len(self.space.embeddings))
 
     def measure(self, batch: Batch) -> Feedback:
+        """Answers a batch as a study would."""
         points = self._points(batch)
         k = points.shape[1]
         target = self.space.embeddings[self.hidden].astype(np.float64)
@@ -110,9 +134,6 @@ class PlantedObjective:
         return Proposals(ids, np.tile(-np.log1p(np.arange(ids.shape[1])), (len(batch), 1)))
 
 
-Talk = list[tuple[Batch, Feedback]]
-
-
 def converse(
     strategy: Strategy,
     objective: PlantedObjective,
@@ -121,7 +142,11 @@ def converse(
     seed: int = 0,
     told: list[Feedback] | None = None,
 ) -> Talk:
-    """Asks and tells until the budget is spent; `told` answers the first batches, as a replay."""
+    """Asks and tells until nothing is asked or the budget, in rows, is spent.
+
+    Unlike a study it charges a row each time it is asked. `seed` is the strategy's; `told`
+    answers the first batches, as a resumed search does.
+    """
     strategy.start(replace(objective.space, budget=budget), np.random.default_rng(seed))
     talk: Talk = []
     spent = 0.0
@@ -154,47 +179,58 @@ class StrategyContract:
 
     class TestMine(StrategyContract):
         make = staticmethod(lambda: Mine(width=4))
+
+    Class attributes are the only settings. A subclass may add tests of its own, with `talk`.
     """
 
-    beats_random = True  # references such as `random` itself say False
-    budget = 120.0
-
     make: Callable[[], Strategy]  # returns a fresh strategy
+    budget = 120.0  # rows of a search in most of these tests
+    beats_random = True  # False for references that take neither advice nor aim
 
     def talk(self, space: SearchSpace | None = None, **options: Any) -> Talk:
+        """One search by a fresh strategy on a planted objective; options: `budget`, `broken`,
+        and those of `converse`."""
         space = space or planted_space()
         broken = options.pop("broken", 0.0)
         budget = options.pop("budget", self.budget)
         return converse(self.make(), PlantedObjective(space, broken=broken), budget, **options)
 
     def test_the_same_seed_asks_the_same(self) -> None:
+        """All chance comes from `self.rng`, and nothing is kept from an earlier search."""
         _same(self.talk(), self.talk())
 
     def test_a_replayed_search_asks_the_same(self) -> None:
+        """What is asked depends on what was told alone: so a killed search goes on."""
         whole = self.talk()
         told = [feedback for _, feedback in whole[: len(whole) // 2]]
         _same(whole, self.talk(told=told))
 
     def test_ids_are_allowed_and_canonical(self) -> None:
+        """Tokens of the space only; EMPTY to the right inside each slot."""
         space = planted_space(slots=(2, 2), min_length=2, length=4)
         for batch, _ in self.talk(space):
             if batch.ids is not None:
-                assert np.isin(batch.ids, [*space.tokens, EMPTY]).all()
+                allowed = np.isin(batch.ids, [*space.tokens, EMPTY])
+                assert allowed.all(), f"not in space.tokens: {batch.ids[~allowed]}"
                 full = batch.ids[:, : space.length]
-                assert (space.canonical(full)[:, : full.shape[1]] == full).all()
+                canonical = space.canonical(full)[:, : full.shape[1]]
+                assert (canonical == full).all(), "EMPTY must stand last in its slot"
 
     def test_rows_that_fail_do_no_harm(self) -> None:
+        """NaN, for some rows or all, is neither an error nor the best."""
         for broken in (0.1, 1.0):
-            talk = self.talk(broken=broken)
-            assert talk
-        assert np.isfinite(best_loss(self.talk(broken=0.1), planted_space()))
+            assert self.talk(broken=broken), "nothing was asked"
+        found = best_loss(self.talk(broken=0.1), planted_space())
+        assert np.isfinite(found), "no whole prompt was measured on all examples"
 
     def test_tiny_spaces_do_no_harm(self) -> None:
+        """Fewer tokens than a strategy would like to choose from, down to one prompt."""
         for vocabulary, length in ((1, 1), (2, 1), (1, 3), (3, 2)):
             space = planted_space(vocabulary, length)
-            assert self.talk(space, budget=30.0)
+            assert self.talk(space, budget=30.0), f"nothing was asked of {space.size:g} prompts"
 
     def test_seeds_are_measured(self) -> None:
+        """Prompts that the user begins with are tried."""
         space = planted_space()
         seed = np.array([space.tokens[:4]])
         if not self.beats_random:
@@ -206,9 +242,10 @@ class StrategyContract:
         ]
         near = min(int((np.concatenate(asked) != seed).sum(axis=1).min()), 4)
         # Samplers that move in coordinates may land on the seed's nearest neighbours.
-        assert near <= 1
+        assert near <= 1, f"the nearest row differs from the seed in {near} places"
 
     def test_global_generators_stay_untouched(self) -> None:
+        """Neither numpy's nor torch's own generator is drawn from."""
         import torch
 
         before = np.random.get_state()[1].copy(), torch.get_rng_state()  # type: ignore[index]
@@ -217,7 +254,7 @@ class StrategyContract:
         assert torch.equal(before[1], torch.get_rng_state())
 
     def test_beats_random_search(self) -> None:
-        """On the planted bowl at equal budget, in the mean of five seeds."""
+        """At equal budget, in the mean of five seeds."""
         if not self.beats_random:
             return
         from hardprompt.strategies.random import Random
@@ -230,11 +267,11 @@ class StrategyContract:
             talk = converse(Random(), objective, 300, seed=seed)
             reference.append(best_loss(talk, space))
         # No margin: a strategy that is only as good as random has no reason to be.
-        assert np.mean(own) < np.mean(reference)
+        assert np.mean(own) < np.mean(reference), "no better than random search"
 
 
 def _same(a: Talk, b: Talk) -> None:
-    assert len(a) == len(b)
+    assert len(a) == len(b), "more or fewer batches were asked"
     for (first, _), (second, _) in zip(a, b, strict=True):
         for left, right in ((first.ids, second.ids), (first.embeds, second.embeds)):
             assert (left is None) == (right is None)

@@ -8,23 +8,9 @@ from click.testing import CliRunner
 
 from hardprompt.cli import main
 from hardprompt.registry import STRATEGIES
-from hardprompt.testing import StrategyContract
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
-
-
-def example():
-    """The strategy of docs/adding-a-strategy.md, as written there."""
-    text = (ROOT / "docs" / "adding-a-strategy.md").read_text(encoding="utf8")
-    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
-    names = {"__name__": "example"}
-    exec(compile(code, "adding-a-strategy.md", "exec"), names)
-    return names["Climb"]
-
-
-class TestTheExampleStrategy(StrategyContract):
-    make = staticmethod(lambda: example()())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hardprompt import runs
+from hardprompt.errors import UsageError
 from hardprompt.presets import PRESETS
 from hardprompt.registry import hyperparameters, strategy_class, strategy_names
 from hardprompt.report.text import escape, figure, quoted, table
@@ -31,7 +32,11 @@ def strategies() -> str:
     """Every strategy: what it does, and its settings with their defaults."""
     blocks = []
     for name in strategy_names():
-        cls = strategy_class(name)
+        try:
+            cls = strategy_class(name)
+        except UsageError as error:  # another package's fault must not hide the others
+            blocks.append(f"{name:<11} {error}")
+            continue
         first = (cls.__doc__ or "").strip().split("\n")[0]
         settings = " ".join(f"{key}={value}" for key, value in hyperparameters(cls).items())
         blocks.append(f"{name:<11} {first}" + (f"\n{'':<11} {settings}" if settings else ""))
