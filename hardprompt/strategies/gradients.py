@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class Gradients:
     rng: np.random.Generator
     average: int
     momentum: float
+    # A prompt is gone on from more than once, and its gradient costs several rows.
+    _known: dict[bytes, FloatArray | None] = field(default_factory=dict, init=False)
 
     def begin(self) -> None:
         self._mean: FloatArray | None = None
@@ -43,11 +45,17 @@ class Gradients:
     def _ask(
         self, parent: IntArray, places: list[int]
     ) -> Generator[Batch, Feedback, FloatArray | None]:
-        rows = parent[None]
-        if self.average:
-            n = min(self.average, len(self.space.tokens))
-            rows = np.repeat(rows, n, axis=0)
-            rows[:, places[0]] = self.rng.choice(self.space.tokens, n, replace=False)
+        if not self.average:
+            key = parent.tobytes()
+            if key not in self._known:
+                self._known[key] = yield from self._told(parent[None])
+            return self._known[key]
+        n = min(self.average, len(self.space.tokens))
+        rows = np.repeat(parent[None], n, axis=0)
+        rows[:, places[0]] = self.rng.choice(self.space.tokens, n, replace=False)
+        return (yield from self._told(rows))
+
+    def _told(self, rows: IntArray) -> Generator[Batch, Feedback, FloatArray | None]:
         told = yield Batch(ids=rows, wants_gradient=True)
         if told.gradient is None:
             return None

@@ -1,7 +1,6 @@
 """Known answers of the swap family, and what its settings promise."""
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -30,6 +29,15 @@ def split(talk):
     return steps
 
 
+def path(talk):
+    """The prompt that each step of a walk began at, when `always` is what it accepts, and the
+    swaps measured there."""
+    start = next(batch.ids for batch, _ in talk if batch.wants_gradient)[0]
+    steps = [(batch.ids, told) for batch, told in talk[1:] if not batch.wants_gradient]
+    ends = [rows[told.order()[0]] for rows, told in steps]
+    return [(at, rows) for at, (rows, _) in zip([start, *ends], steps, strict=False)]
+
+
 def singles(space, row, places):
     """Every prompt that differs from the row in one of these places."""
     rows = np.repeat(row[None], len(places) * len(space.tokens), axis=0)
@@ -55,21 +63,27 @@ def test_the_whole_vocabulary_as_shortlist_finds_the_best_single_swap(places):
     assert np.nanmin(told.trusted()) == pytest.approx(lowest)
 
 
+def changed(talk):
+    """The place in which the rows of each batch of swaps differ; there is one."""
+    batches = [batch.ids for batch, _ in talk[1:] if not batch.wants_gradient]
+    places = [np.flatnonzero((rows != rows[0]).any(axis=0)) for rows in batches]
+    assert all(len(place) == 1 for place in places)
+    return [int(place[0]) for place in places]
+
+
 def test_places_come_in_turn():
     space = planted_space(40, 4)
-    strategy = Swap(width=3, top_k=3, places="turn", **PLAIN)
-    steps = split(converse(strategy, PlantedObjective(space), 100))
-    places = [np.nonzero(rows != parent)[1] for parent, swaps in steps for rows, _ in swaps]
-    assert all(len(set(place)) == 1 for place in places)
-    visited = [int(place[0]) for place in places]
+    strategy = Swap(width=3, top_k=3, places="turn", accept="always", **PLAIN)
+    visited = changed(converse(strategy, PlantedObjective(space), 100))
+    assert len(visited) > 8
     assert visited == [number % 4 for number in range(len(visited))]
 
 
 def test_single_places_come_once_a_round():
     space = planted_space(40, 4)
-    strategy = Swap(width=3, top_k=3, places="one", **PLAIN)
-    steps = split(converse(strategy, PlantedObjective(space), 120))
-    visited = [int(np.nonzero(r != p)[1][0]) for p, swaps in steps for r, _ in swaps]
+    strategy = Swap(width=3, top_k=3, places="one", accept="always", **PLAIN)
+    visited = changed(converse(strategy, PlantedObjective(space), 120))
+    assert len(visited) > 8
     for start in range(0, len(visited) - 3, 4):
         assert sorted(visited[start : start + 4]) == [0, 1, 2, 3]
 
@@ -93,6 +107,13 @@ def test_a_gradient_is_averaged_over_other_tokens_in_the_place():
     assert swaps[0][0][0, 0] == space.tokens[slope.argmin()]
 
 
+def test_the_gradient_at_a_prompt_is_asked_once():
+    strategy = Swap(patience=3, momentum=0.4)
+    steps = split(converse(strategy, PlantedObjective(planted_space(60, 4)), 400))
+    asked = [parent[0].tobytes() for parent, _ in steps]
+    assert len(set(asked)) == len(asked) < strategy.record()["steps"]
+
+
 @dataclass
 class Rough(PlantedObjective):
     """Gradients that have nothing to do with each other, so that their average shows."""
@@ -110,41 +131,34 @@ def test_momentum_is_the_running_mean_of_the_gradients():
     objective = Rough(space)
     # The best token of every place, and always a new prompt: each step shows its whole average.
     strategy = Swap(width=3, top_k=1, momentum=0.4, accept="always", **PLAIN)
-    steps = split(converse(strategy, objective, 60))
+    steps = path(converse(strategy, objective, 60))
     average = None
-    for parent, swaps in steps:
-        gradient = objective.measure(Batch(ids=parent, wants_gradient=True)).gradient[0]
+    for parent, rows in steps:
+        gradient = objective.measure(Batch(ids=parent[None], wants_gradient=True)).gradient[0]
         average = gradient if average is None else 0.4 * average + 0.6 * gradient
         best = space.tokens[space.slope(average).argmin(axis=1)]
-        for rows, _ in swaps:
-            place = (rows != parent).argmax(axis=1)
-            np.testing.assert_array_equal(rows[np.arange(len(rows)), place], best[place])
+        place = (rows != parent).argmax(axis=1)
+        np.testing.assert_array_equal(rows[np.arange(len(rows)), place], best[place])
     assert len(steps) > 5
-
-
-def uphill(talk, objective):
-    """How many gradients were taken at a prompt worse than the one before it."""
-    loss = [objective.measure(Batch(ids=parent)).loss[0] for parent, _ in split(talk)]
-    return int((np.diff(loss) > 0).sum())
 
 
 def test_the_default_leaves_no_prompt_for_a_worse_one_before_it_is_exhausted():
     objective = PlantedObjective(planted_space(60, 4))
     strategy = Swap(buffer=1, patience=10**6)
-    talk = converse(strategy, objective, 300)
-    assert uphill(talk, objective) == 0
-    assert strategy.record() == {"accept": "better", "steps": len(split(talk)), "uphill": 0}
+    asked = [parent for parent, _ in split(converse(strategy, objective, 300))]
+    losses = [objective.measure(Batch(ids=parent)).loss[0] for parent in asked]
+    assert len(losses) > 3
+    assert (np.diff(losses) < 0).all()
+    assert strategy.record()["uphill"] == 0
 
 
 def test_always_goes_on_from_the_best_of_a_step_and_says_how_often_that_was_worse():
     objective = PlantedObjective(planted_space(60, 4))
     strategy = Swap(width=3, top_k=10, accept="always", **PLAIN)
-    talk = converse(strategy, objective, 300)
-    steps = split(talk)
-    for (_, swaps), (then, _) in pairwise(steps):
-        rows, told = swaps[0]
-        np.testing.assert_array_equal(then[0], rows[told.order()[0]])
-    worse = uphill(talk, objective)
+    steps = path(converse(strategy, objective, 300))
+    assert all(((rows != parent).sum(axis=1) == 1).all() for parent, rows in steps)
+    losses = [objective.measure(Batch(ids=parent[None])).loss[0] for parent, _ in steps]
+    worse = int((np.diff(losses) > 0).sum())
     assert worse > 5
     assert strategy.record() == {"accept": "always", "steps": len(steps), "uphill": worse}
 
@@ -174,10 +188,12 @@ def test_annealing_accepts_a_rise_with_the_probability_of_its_temperature():
 def test_annealing_goes_uphill_less_than_always():
     objective = PlantedObjective(planted_space(60, 4))
     settings = {**PLAIN, "width": 3, "top_k": 10}
-    cold, hot = (
-        uphill(converse(Swap(**settings, **how), objective, 300), objective)
-        for how in ({"accept": "anneal", "temperature": 0.5}, {"accept": "always"})
-    )
+    rises = []
+    for how in ({"accept": "anneal", "temperature": 0.5}, {"accept": "always"}):
+        strategy = Swap(**settings, **how)
+        converse(strategy, objective, 300)
+        rises.append(strategy.record()["uphill"])
+    cold, hot = rises
     assert 0 < cold < hot
 
 
