@@ -16,6 +16,7 @@ from hardprompt.commands.check import check
 from hardprompt.commands.compare import compare
 from hardprompt.commands.evaluate import evaluate
 from hardprompt.commands.export import export
+from hardprompt.commands.gap import gap
 from hardprompt.commands.labels import labels
 from hardprompt.commands.new_task import new_task
 from hardprompt.commands.options import (
@@ -319,3 +320,4 @@ main.add_command(predict)
 main.add_command(export)
 main.add_command(compare)
 main.add_command(readable)
+main.add_command(gap)

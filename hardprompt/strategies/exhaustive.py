@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from hardprompt.space import SearchSpace
 from hardprompt.strategies.base import Script, Strategy, at_least
 from hardprompt.types import EMPTY, Batch, IntArray
 
@@ -25,7 +26,7 @@ class Exhaustive(Strategy):
         at_least(1, keep=self.keep, batch=self.batch)
 
     def search(self) -> Script:
-        prompts = self._prompts()
+        prompts = every_prompt(self.space)
         best = np.full(self.keep, np.inf)  # losses of the best so far, ascending
         while rows := list(islice(prompts, self.batch)):
             # The bar is the keep-th best loss: whoever fails it cannot be among them.
@@ -34,18 +35,18 @@ class Exhaustive(Strategy):
             finished = told.trusted()
             best = np.sort(np.append(best, finished[np.isfinite(finished)]))[: self.keep]
 
-    def _prompts(self) -> Iterator[IntArray]:
-        """Shorter prompts first, then in the order of the token ids."""
-        slots = self.space.slots
-        shapes = [
-            shape
-            for shape in product(*(range(width + 1) for width in slots))
-            if self.space.shortest <= sum(shape)
-        ]
-        for shape in sorted(shapes, key=lambda shape: (sum(shape), shape)):
-            row = np.full(self.space.length, EMPTY, dtype=np.int64)
-            starts = np.cumsum(slots) - np.array(slots)
-            places = [a + i for a, n in zip(starts, shape, strict=True) for i in range(n)]
-            for tokens in product(self.space.tokens, repeat=len(places)):
-                row[places] = tokens
-                yield row.copy()
+
+def every_prompt(space: SearchSpace) -> Iterator[IntArray]:
+    """`(length,)` rows; shorter prompts first, then in the order of the token ids."""
+    shapes = [
+        shape
+        for shape in product(*(range(width + 1) for width in space.slots))
+        if space.shortest <= sum(shape)
+    ]
+    for shape in sorted(shapes, key=lambda shape: (sum(shape), shape)):
+        row = np.full(space.length, EMPTY, dtype=np.int64)
+        starts = np.cumsum(space.slots) - np.array(space.slots)
+        places = [a + i for a, n in zip(starts, shape, strict=True) for i in range(n)]
+        for tokens in product(space.tokens, repeat=len(places)):
+            row[places] = tokens
+            yield row.copy()
