@@ -21,19 +21,31 @@ def test_without_heat_no_chain_goes_up():
     assert (np.diff(thresholds(heat=0.0), axis=0) <= 0).all()
 
 
-def test_heat_is_what_a_rise_is_accepted_by_and_it_falls_with_the_budget():
+def allowances(**settings):
+    """How far above its loss the chain would have gone in each step, and the first losses."""
     space = planted_space(200, 5)
-    # No way back to the best, so that every change of a chain's loss is a step of its own.
-    talk = converse(
-        Anneal(chains=1, starts=2, patience=10**6, cold=0.001), PlantedObjective(space), 600
-    )
-    loss, rises = np.nanmin(talk[0][1].loss), []
+    strategy = Anneal(chains=1, patience=10**6, **settings)  # never back to the best
+    talk = converse(strategy, PlantedObjective(space), 800)
+    first = talk[0][1].loss
+    loss, rises = first.min(), []
     for batch, told in talk[1:]:
         rises.append(batch.bar[0] - loss)
-        loss = told.trusted()[0] if told.exact[0] else loss
-    rises = np.array(rises)
-    assert (rises >= 0).all()
-    assert rises[-100:].max() < rises[:100].max() / 10
+        loss = told.loss[0] if told.exact[0] else loss
+    return np.array(rises), first
+
+
+def test_a_rise_is_accepted_by_chance_at_a_temperature_in_spreads_of_the_first_losses():
+    rises, first = allowances(heat=0.5, cold=1.0)
+    temperature = 0.5 * first.std()
+    # exp(-rise / T) is the chance that an exponential variable of mean T is larger; mean and
+    # deviation of 776 draws within four standard errors.
+    assert rises.mean() == pytest.approx(temperature, rel=4 / 776**0.5)
+    assert rises.std() == pytest.approx(temperature, rel=4 * (2 / 776) ** 0.5)
+
+
+def test_the_temperature_falls_with_the_budget():
+    rises, _ = allowances(cold=0.001)
+    assert rises[-100:].mean() < rises[:100].mean() / 100
 
 
 def test_a_chain_without_gain_goes_on_from_the_best():

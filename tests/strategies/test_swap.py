@@ -98,13 +98,16 @@ def test_even_places_get_as_many_rows_each():
 def test_a_gradient_is_averaged_over_other_tokens_in_the_place():
     space = planted_space(40, 4)
     objective = PlantedObjective(space)
-    strategy = Swap(width=1, top_k=1, places="turn", average=6, **PLAIN)
+    strategy = Swap(width=8, top_k=8, places="turn", average=6, **PLAIN)
     rows, swaps = split(converse(strategy, objective, 60))[0]
     assert len(np.unique(rows[:, 0])) == 6
     assert (rows[:, 1:] == rows[0, 1:]).all()
     told = objective.measure(Batch(ids=rows, wants_gradient=True))
     slope = space.slope(told.gradient.mean(axis=0))[0]
-    assert swaps[0][0][0, 0] == space.tokens[slope.argmin()]
+    best = set(space.tokens[slope.argsort()[:8]].tolist())
+    measured = set(swaps[0][0][:, 0].tolist())
+    assert measured <= best
+    assert len(measured) >= 7  # the token that stands there may be one of them
 
 
 def test_the_gradient_at_a_prompt_is_asked_once():
