@@ -160,7 +160,7 @@ def test_a_forecast_of_nan_stays_in_the_race():
     assert finished.tolist() == [True, True, False, False]
 
 
-@pytest.mark.parametrize("name", ["nll", "accuracy", "margin"])
+@pytest.mark.parametrize("name", ["nll", "accuracy", "margin", "piecewise"])
 def test_clear_winners_win_with_a_quarter_of_the_work(name):
     truth = objective(name, racing=False).measure(Batch(ids=rows(300))).loss
     raced = objective(name)

@@ -49,7 +49,7 @@ TEMPLATE = click.option(
     "--template", help='A name of the task\'s, or e.g. "{prompt} {text} {label}".'
 )
 OBJECTIVE = click.option(
-    "--objective", default="nll", show_default=True, help="nll, accuracy or margin."
+    "--objective", default="nll", show_default=True, help="nll, accuracy, margin or piecewise."
 )
 METRIC = click.option(
     "--metric", default="accuracy", show_default=True, help="accuracy, macro-f1 or mcc."

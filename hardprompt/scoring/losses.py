@@ -58,6 +58,17 @@ def _deficits(log_probs: FloatArray, gold: IntArray) -> FloatArray:
     return -lead
 
 
+def _shortfalls(log_probs: FloatArray, gold: IntArray) -> FloatArray:
+    """1 - reward / 200 with RLPrompt's reward (Deng et al., 2022), 0 to 1.9.
+
+    The lead of the right class in probability counts 200 where it leads and 180 where it does
+    not; a tie is no lead, whichever class is listed first.
+    """
+    lead = -_deficits(np.exp(log_probs), gold)
+    shortfall: FloatArray = 1 - lead * np.where(lead > 0, 1.0, 180 / 200)
+    return shortfall
+
+
 def _nll(log_probs: FloatArray, gold: IntArray, n: int) -> FloatArray:
     total: FloatArray = _surprises(log_probs, gold).sum(axis=1) / n
     return total
@@ -75,6 +86,11 @@ def _margin(log_probs: FloatArray, gold: IntArray, n: int) -> FloatArray:
     return total
 
 
+def _piecewise(log_probs: FloatArray, gold: IntArray, n: int) -> FloatArray:
+    total: FloatArray = _shortfalls(log_probs, gold).sum(axis=1) / n
+    return total
+
+
 LOSSES = {
     loss.name: loss
     for loss in (
@@ -84,6 +100,8 @@ LOSSES = {
         Loss("accuracy", _accuracy, bounded=True, terms=_errors, smooth=_surprises),
         # mean lead of the right class, negated
         Loss("margin", _margin, bounded=False, terms=_deficits, smooth=_deficits),
+        # RLPrompt's reward, turned so that 0 is best and terms are never negative
+        Loss("piecewise", _piecewise, bounded=True, terms=_shortfalls, smooth=_shortfalls),
     )
 }
 
