@@ -22,6 +22,7 @@ STRATEGIES = {
     "anneal": "hardprompt.strategies.anneal:Anneal",
     "optuna": "hardprompt.strategies.optuna:Optuna",
     "relax": "hardprompt.strategies.relax:Relax",
+    "edit": "hardprompt.strategies.edit:Edit",
     "portfolio": "hardprompt.strategies.portfolio:Portfolio",
 }
 

@@ -12,6 +12,7 @@ from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray
 # The proposals are wanted, not the losses that come with them: a few examples are the least
 # that can be asked, and the price goes by the share of them.
 EXAMPLES = 4
+HOLE = -2  # a token still to be written; never in a batch, never a vocabulary id
 
 
 def likely_tokens(
@@ -41,12 +42,14 @@ def drawn_tokens(
 ) -> Generator[Batch, Feedback, IntArray]:
     """`(rows, n)` different tokens for `place`, drawn among the model's `m` likeliest in
     proportion to their probability, as BEAST draws its candidates (Sadasivan et al., 2024,
-    algorithm 1); fewer than n where there are no more.
-
-    The n largest sums of log-probability and Gumbel noise are a sample without replacement from
-    the softmax (Kool et al., 2019, section 2.3).
-    """
+    algorithm 1); fewer than n where there are no more."""
     ids, log_probs = yield from likely_tokens(space, rows, place, m)
+    return _drawn(rng, ids, log_probs, n)
+
+
+def _drawn(rng: np.random.Generator, ids: IntArray, log_probs: FloatArray, n: int) -> IntArray:
+    """`(rows, n)` of `(rows, m)` ids: the n largest sums of log-probability and Gumbel noise are a
+    sample without replacement from the softmax (Kool et al., 2019, section 2.3)."""
     # Without a beginning the model says nothing (NaN): all tokens alike.
     noisy = np.nan_to_num(log_probs, nan=0.0) + rng.gumbel(size=log_probs.shape)
     first = np.argsort(-noisy, axis=1, kind="stable")[:, :n]
@@ -57,11 +60,8 @@ def write_prompts(
     space: SearchSpace, rng: np.random.Generator, n: int, m: int
 ) -> Generator[Batch, Feedback, IntArray]:
     """`(n, length)` prompts written by the model, each token drawn from its `m` likeliest."""
-    rows = np.full((n, space.length), EMPTY, dtype=np.int64)
-    for place in range(space.length):
-        drawn = yield from drawn_tokens(space, rng, rows, place, 1, m)
-        rows[:, place] = drawn[:, 0]
-    return rows
+    rows = np.full((n, space.length), HOLE, dtype=np.int64)
+    return (yield from Writer(space, m).fill(rng, rows))
 
 
 def first_prompts(
@@ -76,3 +76,38 @@ def first_prompts(
         return first
     written = yield from write_prompts(space, rng, n_written, m)
     return np.concatenate([first[: n - n_written], written])
+
+
+class Writer:
+    """The model as it goes on from a prompt's beginning; no beginning is asked about twice."""
+
+    def __init__(self, space: SearchSpace, m: int) -> None:
+        self.space, self.m = space, m  # likeliest tokens to choose from
+        self._known: dict[bytes, tuple[IntArray, FloatArray]] = {}
+
+    def likely(
+        self, rows: IntArray, places: IntArray
+    ) -> Generator[Batch, Feedback, tuple[IntArray, FloatArray]]:
+        """`(n, m)` what the model finds likeliest at a place of each row, as `likely_tokens`."""
+        so_far = np.where(np.arange(self.space.length) < places[:, None], rows, EMPTY)
+        keys = [row.tobytes() for row in so_far]
+        new = {key: i for i, key in enumerate(keys) if key not in self._known}
+        if new:
+            asked = so_far[list(new.values())]
+            ids, log_probs = yield from likely_tokens(self.space, asked, self.space.length, self.m)
+            self._known.update(zip(new, zip(ids, log_probs, strict=True), strict=True))
+        found = [self._known[key] for key in keys]
+        return np.array([ids for ids, _ in found]), np.array([values for _, values in found])
+
+    def fill(
+        self, rng: np.random.Generator, rows: IntArray
+    ) -> Generator[Batch, Feedback, IntArray]:
+        """`(n, length)` the same prompts with a token drawn for each HOLE, from left to right. What
+        stands to the right is not seen."""
+        rows = rows.copy()
+        while (holes := rows == HOLE).any():
+            torn = np.flatnonzero(holes.any(axis=1))
+            places = holes[torn].argmax(axis=1)
+            ids, log_probs = yield from self.likely(rows[torn], places)
+            rows[torn, places] = _drawn(rng, ids, log_probs, 1)[:, 0]
+        return rows

@@ -22,6 +22,8 @@ VARIANTS = [
     ("beam", {"propose": "random", "backward": True}),
     ("evolution", {"crossover": "one-point", "near": 1.0}),
     ("evolution", {"crossover": "two-point", "elites": 2, "fluent": 0.0}),
+    ("edit", {"accept": "anneal"}),
+    ("edit", {"accept": "tabu"}),
 ]
 
 
@@ -37,6 +39,8 @@ class TestEveryStrategy(StrategyContract):
     def _choose(self, variant):
         name, settings = variant
         self.make = lambda: make_strategy(name, settings)
-        # One swap at a time, or ten coarse steps, is what the papers' ablations do, not a search.
+        # One swap at a time, ten coarse steps, or to leave the best at every step is what the
+        # papers' ablations do, not a search.
         weak = settings.get("top_k") == 1 or settings.get("projection") == "end"
+        weak = weak or settings.get("accept") == "tabu"
         self.beats_random = name not in REFERENCES and not weak
