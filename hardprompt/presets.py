@@ -66,6 +66,60 @@ PRESETS: dict[str, Preset] = {
         source="BEAST (Sadasivan et al., 2024, algorithm 1), with the settings of its code",
         search={"length": 40},
     ),
+    # The parser is the model's own expectation, paraphrases are words that it writes, and the
+    # score is accuracy: balanced accuracy plus entropy is no mean over examples. GrIPS ends with
+    # the first instruction; here the next begins.
+    "grips": Preset(
+        "edit",
+        {
+            "width": 5,
+            "compose": 1,
+            "steps": 10,
+            "patience": 2,
+            "accept": "greedy",
+            "starts": 1,
+            "written": 1.0,
+            "likely": 96,
+            "longest": 3,
+        },
+        "Prasad et al., 2023, algorithm 1; archiki/GrIPS",
+        {"objective": "accuracy", "search_rows": 100, "start": ("manual",)},
+    ),
+    # The candidates are tokens that gradient and model speak for, not n-grams of high mutual
+    # information with the labels, which a strategy cannot see.
+    "bdpl": Preset(
+        "policy",
+        {
+            "generator": "simplex",
+            "samples": 20,
+            "shortlist": 200,
+            "prior": 0.0,
+            "lr": 1e-4,
+            "decay": 0.1,
+            "clip": 3.0,
+            "reward": "plain",
+        },
+        "Diao et al., 2023; shizhediao/Black-Box-Prompt-Learning",
+        {"length": 10, "objective": "nll"},
+    ),
+    # The network reads the token before, not a frozen model's state; it follows the policy
+    # gradient, not soft Q-learning; the 256 tokens are chosen once, not by each state.
+    "rlprompt": Preset(
+        "policy",
+        {
+            "generator": "mlp",
+            "samples": 16,
+            "shortlist": 256,
+            "prior": 0.0,
+            "lr": 5e-5,
+            "decay": 0.0,
+            "clip": 5.0,
+            "reward": "zscore",
+            "hidden": 2048,
+        },
+        "Deng et al., 2022; mingkaid/rl-prompt",
+        {"length": 5, "objective": "piecewise", "vocabulary": "all"},
+    ),
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ STRATEGIES = {
     "optuna": "hardprompt.strategies.optuna:Optuna",
     "relax": "hardprompt.strategies.relax:Relax",
     "edit": "hardprompt.strategies.edit:Edit",
+    "policy": "hardprompt.strategies.policy:Policy",
     "portfolio": "hardprompt.strategies.portfolio:Portfolio",
 }
 

@@ -24,6 +24,9 @@ VARIANTS = [
     ("evolution", {"crossover": "two-point", "elites": 2, "fluent": 0.0}),
     ("edit", {"accept": "anneal"}),
     ("edit", {"accept": "tabu"}),
+    ("policy", {"generator": "table"}),
+    ("policy", {"generator": "simplex", "lr": 0.01, "reward": "plain"}),
+    ("policy", {"generator": "mlp", "lr": 0.01}),
 ]
 
 
