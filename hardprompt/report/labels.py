@@ -27,11 +27,22 @@ def labels_report(results: dict[str, Any], *, own_data: bool, file: str | None) 
         f"{results['candidates']:,} words were weighed on the search rows; dev, {count['dev']} "
         f"rows, chose among the {len(found)} listed, so that its figure of the first is too kind.",
     ]
-    if found[0]["dev"] <= own[0]["dev"]:
-        lines.append("No words that were found do better on dev than the task's own.")
+    lines += _warning(found[0], own[0])
     if found[0]["prompt"]:
         lines.append(f"They were found with the prompt {quoted(found[0]['prompt'])} in place.")
     return "\n".join([*lines, _use(found[0]["words"], own_data=own_data, file=file)])
+
+
+def _warning(best: dict[str, Any], own: dict[str, Any]) -> list[str]:
+    """A sentence where dev does not tell the first from the task's own words."""
+    if best["dev"] <= own["dev"]:
+        return ["No words that were found do better on dev than the task's own: keep those."]
+    if best["dev_gain_interval"][0] > 0:
+        return []
+    return [
+        "On dev the first is not surely better than the task's own words with the same prompt, "
+        f"{gain(best['dev_gain'], best['dev_gain_interval'])}: it may have been found by chance."
+    ]
 
 
 def _use(words: dict[str, str], *, own_data: bool, file: str | None) -> str:
@@ -51,5 +62,5 @@ def _row(results: dict[str, Any], entry: dict[str, Any], mark: str = "") -> list
         figure(entry["search"]),
         f"{figure(entry['dev'])} [{low:.3f}, {high:.3f}]",
         reported(entry["test"], entry["test_interval"], results["task"]["rows"]["test"]),
-        gain(entry["gain_own"], entry["gain_own_interval"]),
+        gain(entry["test_gain"], entry["test_gain_interval"]),
     ]

@@ -30,7 +30,7 @@ class Judged:
     prompts: Prompts
     dev: float
     predicted: IntArray  # (N,) on dev
-    own: bool  # the task's own words
+    rival: IntArray | None = None  # what the task's own words say; None: it is theirs
 
 
 def assess_words(
@@ -53,8 +53,8 @@ def assess_words(
         sets = find_words(session, prompts, vocabulary, ways=ways, n=share)
         sets = [words for words in sets if words.words != session.task.words]
         *judged, mine = _judged(session, prompts, [*sets, own_words(session, prompts)])
-        found += judged
-        own.append(replace(mine, own=True))
+        found += [replace(words, rival=mine.predicted) for words in judged]
+        own.append(mine)
     found = sorted(found, key=_order)[:n]
     own.sort(key=_order)
     tested = _tested(session, found[0], own)
@@ -94,7 +94,7 @@ def _judged(session: Session, prompts: Prompts, sets: Sequence[Words]) -> list[J
     for words, log_probs in zip(sets, found, strict=True):
         predicted = log_probs.argmax(axis=1)
         dev = float(session.metric.score(gold, predicted, n_classes))
-        judged.append(Judged(words, prompts, dev, predicted, own=False))
+        judged.append(Judged(words, prompts, dev, predicted))
     return judged
 
 
@@ -129,22 +129,33 @@ def _entry(session: Session, judged: Judged, tested: dict[Key, IntArray]) -> dic
         "search": rounded(judged.words.loss),
         "dev": rounded(judged.dev),
         "dev_interval": _interval(session, "dev", judged.predicted),
-        "test": None,
-        "test_interval": None,
-        "gain_own": None,
-        "gain_own_interval": None,
+        **_gain(session, "dev", judged.predicted, judged.rival),
     }
     predicted = tested.get(_key(judged))
     if predicted is None:
-        return entry
-    gold = session.gold("test")
-    entry["test"] = rounded(float(metric.score(gold, predicted, n_classes)))
-    entry["test_interval"] = _interval(session, "test", predicted)
-    if not judged.own:
-        rival = tested[session.task.words, judged.prompts]
-        gain, low, high = paired_gain(metric, gold, predicted, rival, n_classes)
-        entry |= {"gain_own": rounded(gain), "gain_own_interval": [rounded(low), rounded(high)]}
-    return entry
+        empty = ("test", "test_interval", "test_gain", "test_gain_interval")
+        return entry | dict.fromkeys(empty)
+    rival = None if judged.rival is None else tested[session.task.words, judged.prompts]
+    test = float(metric.score(session.gold("test"), predicted, n_classes))
+    return entry | {
+        "test": rounded(test),
+        "test_interval": _interval(session, "test", predicted),
+        **_gain(session, "test", predicted, rival),
+    }
+
+
+def _gain(
+    session: Session, split: str, predicted: IntArray, rival: IntArray | None
+) -> dict[str, Any]:
+    """The paired difference to the task's own words with the same prompt."""
+    if rival is None:
+        return {f"{split}_gain": None, f"{split}_gain_interval": None}
+    gold, n_classes = session.gold(split), len(session.task.labels)
+    gain, low, high = paired_gain(session.metric, gold, predicted, rival, n_classes)
+    return {
+        f"{split}_gain": rounded(gain),
+        f"{split}_gain_interval": [rounded(low), rounded(high)],
+    }
 
 
 def _interval(session: Session, split: str, predicted: IntArray) -> list[float | None]:

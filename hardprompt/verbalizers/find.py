@@ -101,7 +101,8 @@ def _shortlists(
     session: Session, evidence: Evidence, vocabulary: Vocabulary, ways: Sequence[str]
 ) -> list[dict[tuple[str, int], list[str]]]:
     """For each class (word, token) -> the ways that named it, the ways taking turns."""
-    scores = {way: WAYS[way](evidence) for way in ways}
+    common = evidence.common()
+    scores = {way: np.where(common, WAYS[way](evidence), -np.inf) for way in ways}
     reach = SPARE * SHORTLIST
     orders = {way: [_finite_order(row)[:reach] for row in found] for way, found in scores.items()}
     wanted = np.unique(np.concatenate([row for rows in orders.values() for row in rows]))

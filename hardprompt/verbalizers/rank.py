@@ -11,9 +11,9 @@ from hardprompt.baselines.linear import fit_logistic
 from hardprompt.errors import UsageError
 from hardprompt.scoring.plan import group_rows
 from hardprompt.session import Session
-from hardprompt.types import FloatArray, IntArray
+from hardprompt.types import BoolArray, FloatArray, IntArray
 
-LIKELY = 1000  # words, as in the reference codes; the odds of rarer ones move by chance
+LIKELY = 400  # words that may be named; what is said of rarer ones moves by chance
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,12 @@ class Evidence:
             session.config.seed,
         )
 
+    def common(self) -> BoolArray:
+        """`(v,)` which words are likely at all: the first by mean log-probability on all rows."""
+        total = (self.log_probs * self.counts[:, None]).sum(axis=0)
+        among: BoolArray = np.argsort(np.argsort(-total, kind="stable")) < LIKELY
+        return among
+
 
 def probe(evidence: Evidence) -> FloatArray:
     """A linear classifier of the states, applied to the words' embeddings (AutoPrompt, Shin et
@@ -81,14 +87,12 @@ def likely(evidence: Evidence) -> FloatArray:
 
 def ratio(evidence: Evidence) -> FloatArray:
     """Mean log-odds on the rows of the class above that on all others (PETAL, Schick et al., 2020;
-    OpenPrompt's automatic verbalizer), among words that are likely at all: the likelihood alone
-    gives every class the same frequent words."""
+    OpenPrompt's automatic verbalizer): the likelihood alone gives every class the same words."""
     counts = evidence.counts[:, None]
     sums = evidence.log_odds * counts
     others = (sums.sum(axis=0) - sums) / (counts.sum() - counts)
     gain: FloatArray = evidence.log_odds - others
-    common = (evidence.log_probs * counts).sum(axis=0)
-    return np.where(np.argsort(np.argsort(-common, kind="stable")) < LIKELY, gain, -np.inf)
+    return gain
 
 
 WAYS: dict[str, Callable[[Evidence], FloatArray]] = {
