@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from hardprompt.presets import PRESETS, preset_named
 from hardprompt.registry import make_strategy, strategy_names
@@ -19,38 +17,57 @@ SEEDS = {"relax": 3}
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """How a published run shrinks to a budget: its size in rows, and the settings that say so.
+class Cost:
+    """What a search may spend, and what its rows cost."""
 
-    Settings of `steps` shrink with the budget. A width that is asked at every step shrinks by the
-    root, so that there are fewer steps in the same proportion.
+    budget: float  # prompts on all rows
+    gradient_price: float = 3.0
+    n_examples: int = 32
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The size of a published run, and the settings by which it shrinks to a budget.
+
+    Settings that count steps shrink with the budget. Widths, which are asked at every step,
+    shrink by the root, so that the steps become fewer in the same proportion; rates of learning
+    grow as these become fewer.
     """
 
-    rows: float  # that the published run takes, backward passes at three
-    steps: tuple[str, ...] = ()
+    steps: float  # of the published run
+    rows: float = 0.0  # prompts a step
+    slopes: float = 0.0  # prompts with their gradient a step, on `batch` examples where that is set
+    lengths: tuple[str, ...] = ()
     widths: tuple[str, ...] = ()
+    rates: tuple[str, ...] = ()
 
-    def scaled(self, settings: Mapping[str, Any], budget: float) -> dict[str, Any]:
-        share = min(1.0, budget / self.rows)
+    def scaled(self, settings: Mapping[str, Any], cost: Cost) -> dict[str, Any]:
+        batch = min(1.0, settings.get("batch", cost.n_examples) / cost.n_examples)
+        whole = self.steps * (self.rows + self.slopes * cost.gradient_price * batch)
+        share = min(1.0, cost.budget / whole)
         scaled = dict(settings)
-        for names, factor in ((self.steps, share), (self.widths, share**0.5)):
-            for name in names:
-                if scaled.get(name) is not None:
-                    scaled[name] = max(1, round(scaled[name] * factor))
+        for name in self.lengths:
+            scaled[name] = max(1, round(settings[name] * share))
+        for name in self.widths:
+            scaled[name] = max(FEWEST, round(settings[name] * share**0.5))
+        for name in self.rates:
+            scaled[name] = settings[name] / share**0.5
         return scaled
 
 
-# Sizes of the published runs: steps x (candidates + gradient).
+FEWEST = 2  # candidates a step, of which one can be the better
+# Steps of the papers or their code (presets.py names them), for prompts of five tokens.
 SCHEDULES = {
-    "gcg": Schedule(500 * (512 + 3), widths=("width",)),
-    "autoprompt": Schedule(180 * (100 + 3), widths=("width", "top_k")),
-    "arca": Schedule(50 * 5 * (32 + 32 * 3), widths=("width", "top_k")),
-    "pez": Schedule(3000 * 3, steps=("steps",)),
-    "gbda": Schedule(100 * 3, steps=("steps",)),
-    "fluentprompt": Schedule(5000 * 3, steps=("steps",)),
-    "beast": Schedule(40 * 15 * 15, widths=("width", "branch")),
-    "bdpl": Schedule(8000, widths=("samples",)),
-    "rlprompt": Schedule(12_000 * 16, widths=("samples",)),
+    "gcg": Schedule(250, rows=512, slopes=1, widths=("width",)),
+    "autoprompt": Schedule(180, rows=100, slopes=1, widths=("width", "top_k")),
+    "arca": Schedule(50 * 5, rows=32, slopes=32, widths=("width", "top_k", "average")),
+    "pez": Schedule(5000, slopes=1, lengths=("steps", "check")),
+    "fluentprompt": Schedule(5000, slopes=1, lengths=("steps", "check")),
+    "gbda": Schedule(100, rows=1, slopes=10, lengths=("steps", "samples")),
+    "beast": Schedule(5, rows=15 * 15, widths=("width", "branch")),
+    "grips": Schedule(10, rows=5, lengths=("steps",)),
+    "bdpl": Schedule(400, rows=20, widths=("samples",), rates=("lr",)),
+    "rlprompt": Schedule(12_000, rows=16, widths=("samples",), rates=("lr",)),
 }
 
 
@@ -73,10 +90,10 @@ class Entrant:
 
     @classmethod
     def parse(cls, text: str) -> Entrant:
-        """`swap`, `swap:width=8,replace=1`, or `random*4` for four times the budget."""
+        """`swap`, `swap:width=8:replace=1`, or `random*4` for four times the budget."""
         whole, _, times = text.partition("*")
-        strategy, _, settings = whole.partition(":")
-        pairs = [part.partition("=") for part in settings.split(",") if part]
+        strategy, *settings = whole.split(":")
+        pairs = [part.partition("=") for part in settings]
         values = {key: _value(value) for key, _, value in pairs}
         entrant = cls(text, strategy, values, float(times or 1))
         entrant.make()  # an unknown name or setting is said before anything is measured
@@ -88,27 +105,26 @@ def registered() -> list[Entrant]:
     return [Entrant(name, name) for name in strategy_names() if name not in EXCLUDED]
 
 
-def published(budget: float) -> list[Entrant]:
-    """Every preset as published, until the budget ends, and scaled to the budget."""
-    found = []
-    for name in PRESETS:
-        preset = preset_named(name)
-        found.append(Entrant(f"{name} (published)", preset.strategy, preset.settings))
-        if name in SCHEDULES and np.isfinite(budget):
-            scaled = SCHEDULES[name].scaled(preset.settings, budget)
-            found.append(Entrant(f"{name} (scaled)", preset.strategy, scaled))
-    return found
-
-
-def chosen(names: Sequence[str], budget: float = float("inf")) -> list[Entrant]:
-    """Strategies and presets by name; a preset comes also scaled where there is a budget."""
+def published(cost: Cost | None = None, names: Iterable[str] = PRESETS) -> list[Entrant]:
+    """Presets as published, until the budget ends; and scaled to a budget, where that differs."""
     found = []
     for name in names:
-        if name in PRESETS:
-            found += [one for one in published(budget) if one.name.startswith(f"{name} (")]
-        else:
-            found.append(Entrant.parse(name))
+        preset = preset_named(name)
+        found.append(Entrant(f"{name} (published)", preset.strategy, preset.settings))
+        if cost is not None and name in SCHEDULES:
+            scaled = SCHEDULES[name].scaled(preset.settings, cost)
+            if scaled != dict(preset.settings):
+                found.append(Entrant(f"{name} (scaled)", preset.strategy, scaled))
     return found
+
+
+def chosen(names: Sequence[str], cost: Cost | None = None) -> list[Entrant]:
+    """Strategies and presets by name."""
+    return [
+        entrant
+        for name in names
+        for entrant in (published(cost, [name]) if name in PRESETS else [Entrant.parse(name)])
+    ]
 
 
 def _value(text: str) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import reality_report
-from benchmarks.entrants import Entrant, chosen, published
+from benchmarks.entrants import Cost, Entrant, chosen, published
 from benchmarks.rerun import Runs, check_hours, row_seconds
 from hardprompt.config import RunConfig
 from hardprompt.evaluation import Evaluator, Memory
@@ -52,15 +52,16 @@ class Split:
 
 def run(args: argparse.Namespace) -> None:
     """Searches on every split with every seed, then the report."""
-    entrants = chosen(args.strategies or LINES, args.budget)
-    entrants += [] if args.strategies else published(args.budget)
     options = {key: getattr(args, key) for key in ("model", "len", "budget")}
     stored = Runs(args.out, options, args.redo)
     splits = {Path(task).name: Split.prepare(args, task) for task in args.task}
     _check_same_test([split.session for split in splits.values()])
     first = next(iter(splits.values()))
     row, gradient = row_seconds(first.session)
-    about = stored.about.setdefault("cost", {"gradient_price": round(gradient / row, 2)})
+    price = stored.about.setdefault("gradient_price", round(gradient / row, 2))
+    cost = Cost(args.budget, price, first.session.space.n_examples)
+    entrants = chosen(args.strategies or LINES, cost)
+    entrants += [] if args.strategies else published(cost)
     stored.about["task"] = _about(first.session, list(splits))
     todo = [
         (split, seed, entrant)
@@ -71,27 +72,24 @@ def run(args: argparse.Namespace) -> None:
     rows = sum(args.budget * entrant.times for _, _, entrant in todo)
     check_hours(rows * row + len(todo) * _judging_seconds(first), args.hours)
     for split, seed, entrant in todo:
-        found = searched(splits[split], entrant, args.budget, about["gradient_price"], seed)
+        found = searched(splits[split], entrant, cost, seed)
         stored.add({"split": split} | found)
         print(split, seed, entrant.name, f"{found['loss']:.4f}", found["text"], flush=True)
     stored.write()
     reality_report.write(args, stored, [entrant.name for entrant in entrants])
 
 
-def searched(
-    split: Split, entrant: Entrant, budget: float, price: float, seed: int
-) -> dict[str, Any]:
+def searched(split: Split, entrant: Entrant, cost: Cost, seed: int) -> dict[str, Any]:
     """One search; of its ten best by loss the best on dev, and what that is on test."""
     session = split.session
-    space = replace(session.space, budget=budget * entrant.times, gradient_price=price)
+    budget, price = cost.budget * entrant.times, cost.gradient_price
+    space = replace(session.space, budget=budget, gradient_price=price)
     began = time.process_time()
     with (
         tempfile.TemporaryDirectory() as folder,
         Ledger.create(Path(folder) / "ledger.db", {}) as ledger,
     ):
-        study = Study(
-            session.objective, entrant.make(), space, ledger, budget=space.budget, seed=seed
-        )
+        study = Study(session.objective, entrant.make(), space, ledger, budget=budget, seed=seed)
         ended = study.run()
     renderer, best = session.scorers["search"].renderer, study.ranking(1)[0]
     prompts = [renderer.prompt_texts(f.ids, space.slots) for f in diverse(study.ranking(), LISTED)]

@@ -47,10 +47,11 @@ def compared(first: Found, second: Found) -> tuple[int, int, list[tuple[Any, Any
 
 
 def _head(args: argparse.Namespace, stored: Runs) -> list[str]:
-    task, cost = stored.about["task"], stored.about["cost"]
+    task, price = stored.about["task"], stored.about["gradient_price"]
     options = {"--budget": f"{args.budget:g}", "--seeds": args.seeds, "--out": args.out}
     given = [str(part) for option in options.items() for part in option]
-    command = shlex.join(["--task", *args.task, *given])
+    some = ["--strategies", *args.strategies] if args.strategies else []
+    command = shlex.join(["--task", *args.task, *given, *some])
     labels = ", ".join(f"{name} = {word}" for name, word in task["labels"].items())
     rows = ", ".join(f"{split} {n}" for split, n in task["rows"].items())
     return [
@@ -60,7 +61,7 @@ def _head(args: argparse.Namespace, stored: Runs) -> list[str]:
         "",
         f"Model {args.model}, template `{task['template']}`, {args.len} tokens of "
         f"{task['tokens']:,}, labels {labels}; rows: {rows}. Budget {args.budget:g} prompts on all "
-        f"search rows; a prompt with its gradient costs {cost['gradient_price']:g}, as measured "
+        f"search rows; a prompt with its gradient costs {price:g}, as measured "
         f"here; `random*4` has four times the budget. Splits {', '.join(task['splits'])}, "
         f"{args.seeds} seeds, random starts, float32; {stored.cpu_hours():.2f} CPU hours.",
         "",

@@ -8,7 +8,7 @@
 regret over the budget. `reality`: few-shot tasks in the whole vocabulary, beside the presets.
 Both say first what CPU hours they will take, refuse more than `--hours`, write a JSON file and
 Markdown, and go on where they were stopped; `--redo NAME` measures a strategy again that was
-changed since. A strategy with settings is written `swap:width=8,replace=1`, one with four times
+changed since. A strategy with settings is written `swap:width=8:replace=1`, one with four times
 the budget `random*4`.
 """
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hardprompt import runs
 from hardprompt.gap import Range
 from hardprompt.objective import Objective
 from hardprompt.session import Session, versions
@@ -36,6 +37,7 @@ class Table:
     space: SearchSpace
     ids: IntArray  # (n, length) canonical, from the empty prompt on
     terms: FloatArray  # (n, N) float32; NaN: the prompt cannot be written
+    cpu_seconds: float = 0.0  # that it took, since the last interruption
 
     @cached_property
     def _numbers(self) -> dict[bytes, int]:
@@ -74,7 +76,7 @@ class TableObjective:
         return replace(self.space, budget=budget)
 
     def measure(self, batch: Batch) -> Feedback:
-        if batch.ids is None:
+        if batch.ids is None or batch.wants_fluency:
             return self.objective.measure(batch)
         if batch.wants_gradient:
             return _stacked([self._slope(row, batch.examples) for row in batch.ids])
@@ -141,9 +143,13 @@ def load(name: str, session: Session, say: Callable[[str], None]) -> Table:
     path = _path(name, session)
     if not path.exists():
         ROOT.mkdir(parents=True, exist_ok=True)
+        began = time.process_time()
         build(session, ids, path.with_suffix(".part"), say)
+        cost = {"cpu_seconds": time.process_time() - began}
+        runs.write_json(path.with_suffix(".json"), cost)
         path.with_suffix(".part").rename(path)
-    return Table(session.space, ids, np.load(path))
+    cost = runs.read_json(path.with_suffix(".json"))
+    return Table(session.space, ids, np.load(path), cost["cpu_seconds"])
 
 
 def seconds_to_load(name: str, session: Session, row: float) -> float:

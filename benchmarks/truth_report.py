@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 import numpy as np
 
@@ -31,10 +32,12 @@ def _head(args: argparse.Namespace, stored: Runs) -> list[str]:
     tables = sum(about["table_cpu_seconds"] for about in stored.about.values()) / 3600
     price = next(iter(stored.about.values()))["gradient_price"]
     left_out = "; ".join(f"`{name}` takes no part: {why}" for name, why in EXCLUDED.items())
+    some = f" --strategies {shlex.join(args.strategies)}" if args.strategies else ""
+    command = f"python -m benchmarks.strategies truth --seeds {args.seeds} --out {args.out}{some}"
     return [
         "# Strategies in spaces whose optimum is known",
         "",
-        f"`python -m benchmarks.strategies truth --seeds {args.seeds} --out {args.out}`",
+        f"`{command}`",
         "",
         f"Every prompt of each space was measured on {stored.options['rows']} search rows in "
         f"float32, and strategies look losses up; {tables:.2f} CPU hours for the tables, "

@@ -31,10 +31,8 @@ def run(args: argparse.Namespace) -> None:
     todo = {name: [] if args.tables else _todo(args, stored, entrants, name) for name in sessions}
     check_hours(sum(_seconds(name, sessions[name], todo[name]) for name in sessions), args.hours)
     for name, session in sessions.items():
-        began = time.process_time()
         table = load(name, session, lambda line: print(line, flush=True))
-        taken = time.process_time() - began
-        stored.about.setdefault(name, about(session, table) | {"table_cpu_seconds": taken})
+        stored.about[name] = about(session, table)
         objective = TableObjective(session.objective, table)
         for entrant, share, seed in todo[name]:
             found = searched(objective, entrant, round(share * session.space.size), seed)
@@ -75,6 +73,7 @@ def about(session: Session, table: Table) -> dict[str, Any]:
         "optimum": table.scale.optimum,
         "random": table.scale.random,
         "gradient_price": session.space.gradient_price,
+        "table_cpu_seconds": table.cpu_seconds,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from hardprompt import runs
 from hardprompt.errors import UsageError
 from hardprompt.evaluation import Records
 from hardprompt.ledger import Ledger
-from hardprompt.objective import Objective
 from hardprompt.results import rounded
 from hardprompt.session import Session
 from hardprompt.space import SearchSpace
@@ -67,9 +66,7 @@ def measure_space(
     """`(n, length)` every prompt and `(n,)` its loss; NaN where it cannot be written."""
     rows = np.array(list(every_prompt(session.space)))
     # What is reported is exact, whatever the search itself ran in.
-    objective = Objective(
-        session.scorers["search"], session.gold("search"), session.space, session.loss
-    )
+    objective = replace(session, screened=False).objective
     losses = []
     for start in range(0, len(rows), CHUNK):
         known = records.get("space", str(start))

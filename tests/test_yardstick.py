@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import strategies, truth
 from benchmarks.curves import Line, Panel, drawing
-from benchmarks.entrants import Entrant, Schedule, chosen, registered
+from benchmarks.entrants import SCHEDULES, Cost, Entrant, Schedule, chosen, published, registered
 from benchmarks.places import PLACES, Place
 from benchmarks.reality_report import better, compared
 from benchmarks.regret import paired, quartiles, regrets, sign_test
@@ -16,6 +16,7 @@ from hardprompt.config import RunConfig
 from hardprompt.errors import UsageError
 from hardprompt.gap import Range
 from hardprompt.ledger import Ledger
+from hardprompt.presets import PRESETS, Preset
 from hardprompt.registry import make_strategy, strategy_names
 from hardprompt.session import Session
 from hardprompt.study import Study
@@ -109,7 +110,7 @@ def test_a_table_that_was_cut_off_is_measured_to_its_end(session, looked_up, tmp
     table.flush()
     truth.build(session, ids, part, lambda line: None)
     table = np.load(part)
-    assert table[0, 0] == truth.MISSING or table[0, 0] == 7.0
+    assert table[0, 0] == 7.0  # what was there is not measured again
     np.testing.assert_allclose(table[40:], whole[40:], atol=1e-5)
 
 
@@ -149,21 +150,41 @@ def test_every_strategy_of_the_registry_takes_part():
 
 
 def test_entrants_are_written_with_settings_and_budget():
-    entrant = Entrant.parse("swap:width=8,replace=1*4")
+    entrant = Entrant.parse("swap:width=8:replace=1*4")
     assert (entrant.strategy, entrant.times) == ("swap", 4.0)
     assert entrant.settings == {"width": 8, "replace": 1}
     assert entrant.make().width == 8
-    assert [one.name for one in chosen(["random*4", "auto"], 400)] == ["random*4", "auto"]
+    assert [one.name for one in chosen(["random*4", "auto"])] == ["random*4", "auto"]
     with pytest.raises(UsageError, match="Did you mean 'width'"):
         Entrant.parse("swap:widht=8")
 
 
 def test_a_schedule_shrinks_to_the_budget_and_never_grows():
-    schedule = Schedule(10_000, steps=("steps",), widths=("width", "absent"))
-    settings = {"steps": 500, "width": 100, "top_k": 7}
-    assert schedule.scaled(settings, 100) == {"steps": 5, "width": 10, "top_k": 7}
-    assert schedule.scaled(settings, 10) == {"steps": 1, "width": 3, "top_k": 7}
-    assert schedule.scaled(settings, 10**6) == settings
+    schedule = Schedule(100, rows=94, slopes=2, lengths=("steps",), widths=("width",))
+    settings = {"steps": 500, "width": 100, "top_k": 7}  # 100 * (94 + 2 * 3) rows
+    assert schedule.scaled(settings, Cost(100)) == {"steps": 5, "width": 10, "top_k": 7}
+    assert schedule.scaled(settings, Cost(0.1)) == {"steps": 1, "width": 2, "top_k": 7}
+    assert schedule.scaled(settings, Cost(10**6)) == settings
+    few = Schedule(1000, slopes=1, lengths=("steps",), rates=("lr",))
+    # Half of the examples a step: a gradient costs half as much.
+    scaled = few.scaled({"steps": 1000, "batch": 16, "lr": 0.1}, Cost(60, 4.0, 32))
+    assert scaled == {"steps": 30, "batch": 16, "lr": pytest.approx(0.1 / 0.03**0.5)}
+
+
+def test_presets_take_part_as_published_and_scaled(monkeypatch):
+    settings = {"width": 512, "top_k": 256}
+    monkeypatch.setitem(PRESETS, "gcg", Preset("swap", settings, "for this test"))
+    monkeypatch.setitem(PRESETS, "other", Preset("random", {}, "for this test"))
+    found = {entrant.name: entrant.settings for entrant in chosen(["gcg", "other"], Cost(400))}
+    assert list(found) == ["gcg (published)", "gcg (scaled)", "other (published)"]
+    assert found["gcg (published)"] == settings
+    assert found["gcg (scaled)"] == {"width": 29, "top_k": 256}
+
+
+def test_every_schedule_is_of_settings_that_its_preset_has():
+    assert set(PRESETS) <= set(SCHEDULES)
+    for entrant in published(Cost(400)):
+        assert entrant.make().name == entrant.strategy
 
 
 def test_the_better_way_of_a_preset_counts():
@@ -225,9 +246,9 @@ def test_few_shot_searches_are_compared(tmp_path, tiny_folder, monkeypatch):
     )  # fmt: skip
     strategies.reality.run(args)
     content = json.loads((tmp_path / "reality.json").read_text(encoding="utf8"))
-    price = content["about"]["cost"]["gradient_price"]
+    price = content["about"]["gradient_price"]
     assert price > 0
-    assert [run["spent"] <= limit for run, limit in zip(content["runs"], (12, 24), strict=True)]
+    assert all(run["spent"] <= limit for run, limit in zip(content["runs"], (12, 24), strict=True))
     report = (tmp_path / "reality.md").read_text(encoding="utf8")
     assert "| random*2 | 1 |" in report
     assert "of 1 |" in report

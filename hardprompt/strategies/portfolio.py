@@ -20,7 +20,8 @@ class Member:
 
     name: str
     strategy: Strategy
-    dry: int = 0  # turns since it last bettered the best of all
+    best: float = np.inf  # the lowest loss since it began
+    dry: int = 0  # turns since then
     asked: bool = False  # whether it asked anything since it began
     alive: bool = True  # whether it may still have something to ask
 
@@ -36,17 +37,18 @@ class Turn:
 class Portfolio(Strategy):
     """Let the strategy that lately gained most per row go on, and the others now and then.
 
-    A bandit over a sliding window of turns (as in OpenTuner, Ansel et al., 2014, section 3.4, with
-    UCB1's bonus, Auer et al., 2002) chooses who asks next. A turn lasts `turn` rows at least, so
-    that a step is not torn from its gradient. Who begins late, or has gained nothing for
-    `patience` turns, begins anew from the `elite` best prompts that all have found.
+    A bandit over a sliding window of turns (as in OpenTuner, Ansel et al., 2014, with UCB1's
+    bonus, Auer et al., 2002) chooses who asks next. A turn lasts `turn` rows at least, so
+    that a step is not torn from its gradient. Who betters nothing of its own for `patience` turns
+    begins anew: from the `elite` best prompts of all where others know better ones, and else
+    elsewhere, since there is nothing more to find here.
     """
 
     name: ClassVar[str] = "portfolio"
-    members: str = "swap,evolution,beam"  # names, with commas between
+    members: str = "swap,evolution"  # names, with commas between
     turn: float = 20.0
     window: int = 12  # turns that the bandit remembers
-    explore: float = 0.3  # weight of the bonus for who had few turns
+    explore: float = 1.0  # weight of the bonus for who had few turns
     patience: int = 3
     elite: int = 4
 
@@ -62,22 +64,23 @@ class Portfolio(Strategy):
         self._best: dict[bytes, tuple[float, IntArray]] = {}
         self._spent = 0.0
         self._turns: list[Turn] = []
-        members = [Member(name, self._begun(name)) for name in self._names()]
+        members = [Member(name, self._begun(name, self.space.seeds)) for name in self._names()]
         while living := [member for member in members if member.alive]:
             member = self._choose(living)
-            if not member.asked or member.dry >= self.patience:
-                member.strategy, member.dry, member.asked = self._begun(member.name), 0, False
+            if member.dry >= self.patience:
+                self._restart(member)
             yield from self._play(member)
 
     def _names(self) -> list[str]:
         return [name.strip() for name in self.members.split(",") if name.strip()]
 
-    def _begun(self, name: str) -> Strategy:
-        """A fresh strategy that begins from the best prompts of all."""
-        ranked = sorted(self._best.values(), key=lambda found: found[0])
-        seeds = self.space.seeds
-        if ranked:
-            seeds = np.array([ids for _, ids in ranked[: self.elite]])
+    def _restart(self, member: Member) -> None:
+        known = member.best <= self._lowest()
+        seeds = None if known else np.array([ids for _, ids in self._best.values()])
+        member.strategy, member.asked = self._begun(member.name, seeds), False
+        member.best, member.dry = np.inf, 0
+
+    def _begun(self, name: str, seeds: IntArray | None) -> Strategy:
         # Who plans by its budget is to plan for a share of what is left.
         budget = max(self.turn, (self.space.budget - self._spent) / len(self._names()))
         strategy = make_strategy(name)
@@ -98,7 +101,7 @@ class Portfolio(Strategy):
         return members[int(value.argmax())]
 
     def _play(self, member: Member) -> Script:
-        before, rows = self._lowest(), 0.0
+        before, own, rows = self._lowest(), member.best, 0.0
         while rows < self.turn:
             batch = member.strategy.ask()
             if not len(batch):
@@ -108,26 +111,28 @@ class Portfolio(Strategy):
             told = yield batch
             member.asked = True
             rows += len(batch) * self.space.price(batch)
-            self._note(batch, told)
+            member.best = min(member.best, self._note(batch, told))
             member.strategy.tell(batch, told)
+        else:
+            member.dry = 0 if member.best < own else member.dry + 1
         self._spent += rows
         gain = before - self._lowest() if np.isfinite(before) else 0.0
-        member.dry = 0 if gain > 0 else member.dry + 1
         self._turns.append(Turn(member, rows, gain))
 
     def _lowest(self) -> float:
-        return min((loss for loss, _ in self._best.values()), default=float("inf"))
+        return min((loss for loss, _ in self._best.values()), default=np.inf)
 
-    def _note(self, batch: Batch, told: Feedback) -> None:
-        """Keeps the best whole prompts measured on all examples."""
+    def _note(self, batch: Batch, told: Feedback) -> float:
+        """Keeps the best whole prompts measured on all examples; the best loss of this batch."""
         if batch.ids is None or batch.examples is not None:
-            return
+            return np.inf
         ids = self.space.canonical(batch.ids)
         fit = np.isfinite(told.trusted()) & self.space.lengths_allowed(ids)
         for row, loss in zip(ids[fit], told.loss[fit], strict=True):
             self._best[row.tobytes()] = (float(loss), row)
         ranked = sorted(self._best.items(), key=lambda item: item[1][0])
         self._best = dict(ranked[: self.elite])
+        return float(told.loss[fit].min(initial=np.inf))
 
 
 def _worth(turns: list[Turn]) -> float:

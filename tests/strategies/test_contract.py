@@ -27,6 +27,7 @@ VARIANTS = [
     ("policy", {"generator": "table"}),
     ("policy", {"generator": "simplex", "lr": 0.01, "reward": "plain"}),
     ("policy", {"generator": "mlp", "lr": 0.01}),
+    ("portfolio", {"members": "optuna,evolution,beam", "turn": 5, "patience": 1}),
 ]
 
 
