@@ -27,6 +27,19 @@ class Preset:
 # One swap a row, out of all tokens that the gradient points to, from one start.
 PLAIN = {"starts": 1, "replace": 1, "merge": 0, "explore": 0.0, "fluent": 0.0, "momentum": 0.0}
 
+# Prompts of ten tokens trained on 32 examples a step by Adafactor, in the embeddings' own units.
+PEZ = {
+    "encoder": "none",
+    "steps": 5000,
+    "optimizer": "adafactor",
+    "lr": 0.3,
+    "decay": 0.0,
+    "raw": True,
+    "batch": 32,
+    "check": 100,
+    "k_best": 1,
+}
+
 PRESETS: dict[str, Preset] = {
     # 250 steps. The paper's own code, llm-attacks, differs: 500 steps from "! ! ! ...",
     # places=even, and accept=anneal with temperature=1 (a worse prompt is taken by chance, and
@@ -119,6 +132,41 @@ PRESETS: dict[str, Preset] = {
         },
         "Deng et al., 2022; mingkaid/rl-prompt",
         {"length": 5, "objective": "piecewise", "vocabulary": "all"},
+    ),
+    "pez": Preset(
+        strategy="relax",
+        settings={**PEZ, "projection": "straight-through"},
+        source="Wen et al., 2023, algorithm 1; its code for language models "
+        "(hard-prompts-made-easy, prompt_lm), without its clipping of gradients",
+        search={"length": 10, "start": ("random",)},
+    ),
+    "fluentprompt": Preset(
+        strategy="relax",
+        settings={**PEZ, "projection": "langevin", "beta": 1.0},
+        source="Shi et al., 2022, as in the code of Wen et al., 2023 "
+        "(hard-prompts-made-easy, prompt_lm), without its clipping of gradients",
+        # There (1 - w) * loss + w * fluency with w = 0.003.
+        search={"length": 10, "start": ("random",), "fluency": 0.003 / 0.997},
+    ),
+    "gbda": Preset(
+        strategy="relax",
+        settings={
+            "encoder": "none",
+            "projection": "gumbel",
+            "steps": 100,
+            "optimizer": "adam",
+            "lr": 0.3,
+            "decay": 0.0,
+            "batch": 32,  # the attack has a single text
+            "k_best": 1,
+            "temperature": 1.0,
+            "coldest": 1.0,
+            "logit": 15.0,
+            "mixtures": 10,
+            "samples": 100,
+        },
+        source="Guo et al., 2021; its code (text-adversarial-attack, whitebox_attack.py), "
+        "without the terms that keep an attack close to its text",
     ),
 }  # fmt: skip
 

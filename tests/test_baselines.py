@@ -14,11 +14,12 @@ from hardprompt.baselines.soft import minibatches, start_tokens
 from hardprompt.baselines.soft_files import save_soft_prompt
 from hardprompt.baselines.table import METHODS, expand, make_method
 from hardprompt.config import RunConfig
+from hardprompt.encoders import make_encoder
 from hardprompt.errors import UsageError
 from hardprompt.models.codec import Codec
 from hardprompt.scoring.losses import normalise
 from hardprompt.session import Session
-from hardprompt.strategies.relax import Descent
+from hardprompt.strategies.descent import Descent
 from hardprompt.types import FloatArray
 from tests.conftest import FAMILIES
 from tests.test_scoring import TEMPLATES, TEXTS, TOLERANCE, _Framed, build
@@ -174,7 +175,7 @@ def test_training_begins_at_words_and_lowers_the_loss(prepare, task_folder, tmp_
     session = prepare(task_folder, budget=160.0)
     method = make_method(name)
     start = torch.from_numpy(session.space.embeddings[session.space.tokens[:2]])
-    begun = method._seeded(start, np.random.default_rng(0))
+    begun = make_encoder(method.encoder, start, 64, np.random.default_rng(0))
     torch.testing.assert_close(begun.points().detach(), start)
     fitted = method.fit(bench_of(session, tmp_path))
     gold = session.gold("search")

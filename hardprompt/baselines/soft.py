@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hardprompt.baselines.base import Bench, Fitted, Method, Unfit
 from hardprompt.baselines.soft_files import save_soft_prompt
+from hardprompt.encoders import Encoder, coordinate, make_encoder
 from hardprompt.session import Session
 from hardprompt.types import Batch, FloatArray, IntArray
 
@@ -21,19 +20,8 @@ STARTS = ("labels", "vocabulary")
 TRIALS = 4  # settings tried; each gets the same share of the budget
 CHECKS = 4  # times that a trial is measured on dev
 ROWS = 32  # of a step
+WIDEST = 512  # of the hidden layers: a large model's width would train more than it tells
 FEWEST_STEPS = 8  # below that a trial is worth nothing: fewer trials are made
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """What is trained, and how it becomes points; both in units of a usual coordinate."""
-
-    points: Callable[[], Tensor]  # (length, dim)
-    weights: list[Tensor]
-
-    @property
-    def size(self) -> int:
-        return sum(weight.numel() for weight in self.weights)
 
 
 @dataclass(frozen=True)
@@ -54,12 +42,9 @@ class SoftMethod(Method):
     embedding coordinates, so that one range of rates suits every model.
     """
 
+    encoder: ClassVar[str]  # what is trained: see `make_encoder`
     rates: ClassVar[tuple[float, float]]  # lowest and highest rate
     first_rate: ClassVar[float]  # tried first
-
-    @abstractmethod
-    def encoder(self, start: Tensor) -> Encoder:
-        """What is trained, beginning at `(length, dim)` embeddings of words."""
 
     def fit(self, bench: Bench) -> Fitted:
         best, trials = self._tune(bench)
@@ -106,9 +91,10 @@ class SoftMethod(Method):
     def _train(self, bench: Bench, rate: float, start: str, rows: float) -> Trained:
         """One soft prompt, trained and measured for `rows` rows."""
         session = bench.session
-        scale = coordinate(session)
+        scale = coordinate(session.space)
         embeddings = session.space.embeddings[start_tokens(session, start, bench.rng)]
-        encoder = self._seeded(torch.from_numpy(embeddings / scale).float(), bench.rng)
+        first = torch.from_numpy(embeddings / scale).float()
+        encoder = make_encoder(self.encoder, first, min(first.shape[1], WIDEST), bench.rng)
         optimizer = torch.optim.Adam(encoder.weights, lr=rate)
         n_steps, checks = plan(bench, rows)
         batches = minibatches(session.space.n_examples, bench.rng)
@@ -144,18 +130,6 @@ class SoftMethod(Method):
         optimizer.zero_grad()
         torch.autograd.backward([soft], [torch.from_numpy(told.gradient[0])])
         optimizer.step()
-
-    def _seeded(self, start: Tensor, rng: np.random.Generator) -> Encoder:
-        # torch initialises layers from its global generator, which is nobody's to move.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(rng.integers(2**31)))
-            return self.encoder(start)
-
-
-def coordinate(session: Session) -> float:
-    """Root mean square of the coordinates of the searched tokens' embeddings."""
-    table = session.space.embeddings[session.space.tokens].astype(np.float64)
-    return float(np.sqrt((table**2).mean()))
 
 
 def start_tokens(session: Session, start: str, rng: np.random.Generator) -> IntArray:

@@ -2,137 +2,189 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from hardprompt.strategies.base import Script, Strategy, at_least, one_of
-from hardprompt.types import EMPTY, Batch, FloatArray, IntArray
+from hardprompt.strategies.descent import Descent, cosine
+from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray
 
-ENCODERS = ("none", "mlp")
-PROJECTIONS = ("end", "straight-through")
+if TYPE_CHECKING:
+    from hardprompt.strategies.gumbel import Gumbel
+    from hardprompt.strategies.projections import Points
 
-
-@dataclass
-class Descent:
-    """Where one start ended: what was trained, and the tokens that it became."""
-
-    points: FloatArray  # (length, dim)
-    projected: IntArray  # (length,) what each point is nearest to
-    repaired: IntArray  # (length,) the best found among the nearest
+ENCODERS = ("none", "mlp", "lstm")
+PROJECTIONS = ("end", "straight-through", "pull", "gumbel", "langevin")
+ASKS_PROMPTS = ("straight-through", "langevin")  # and never points
+OPTIMIZERS = ("adam", "adafactor", "sgd")
 
 
 @dataclass(kw_only=True)
 class Relax(Strategy):
     """Train a soft prompt by gradient descent and project it to tokens, scored as text.
 
-    `projection` straight-through asks the nearest tokens' gradient at every step and applies it
-    to the points themselves, which are never overwritten (PEZ, Wen et al., 2023, algorithm 1).
-    `end` trains the points where they are and projects once, then repairs each place among its
-    `k_best` nearest tokens. `encoder` mlp reparameterises the points by a small network with a
-    residual path, as in P-tuning (Liu et al., 2021, section 3.2). After `steps` a new start;
-    `descents` keeps where each ended.
+    `projection` says how points become tokens: straight-through, whose points take the gradient
+    of their nearest tokens (PEZ, Wen et al., 2023); end, once, after the last step; pull, ever
+    more by a growing penalty; gumbel, as mixtures of tokens (GBDA, Guo et al., 2021); langevin,
+    at every step, with noise (FluentPrompt, Shi et al., 2022). `encoder` mlp or lstm trains a
+    network that gives the points (P-tuning, Liu et al., 2021). A descent ends with a repair: each
+    place in turn, first those that lose most when they are rounded, takes the best of its `k_best`
+    nearest tokens. `descents` keeps where each ended.
     """
 
     name: ClassVar[str] = "relax"
     encoder: str = "none"
     projection: str = "straight-through"
-    steps: int = 30
-    lr: float = 0.1  # in units of the mean embedding norm for the points, plain for the mlp
+    steps: int = 30  # of a descent at most; fewer where the budget would end before
+    optimizer: str = "adam"
+    lr: float | None = None  # None: 0.1 for points, 0.003 with a network, 0.3 for logits
     decay: float = 0.0
-    hidden: int = 64
+    raw: bool = False  # lengths in the embeddings' own units, not in those of a usual coordinate
+    hidden: int = 64  # width of the network
     batch: int = 32  # examples a step
-    k_best: int = 4
+    check: int = 1  # steps between two measurements of the projected prompt on all examples
+    k_best: int = 4  # 1: no repair
+    pull: float = 4.0  # how late the penalty grows
+    temperature: float = 1.0  # gumbel: of the mixtures, falling in a line
+    coldest: float = 0.1  # gumbel: where it ends
+    logit: float = 10.0  # gumbel: of the tokens that it starts from, above all others
+    mixtures: int = 1  # gumbel: asked a step
+    samples: int = 8  # gumbel: hard samples at the end
+    beta: float = 0.1  # langevin: temperature of the noise; 0: none (AutoPrompt-SGD)
+    descents: list[Descent] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         one_of(ENCODERS, encoder=self.encoder)
         one_of(PROJECTIONS, projection=self.projection)
-        at_least(1, steps=self.steps, hidden=self.hidden, batch=self.batch, k_best=self.k_best)
-        at_least(0, lr=self.lr, decay=self.decay)
+        one_of(OPTIMIZERS, optimizer=self.optimizer)
+        at_least(1, steps=self.steps, hidden=self.hidden, batch=self.batch, check=self.check)
+        at_least(1, k_best=self.k_best, mixtures=self.mixtures)
+        at_least(0, lr=self.rate, decay=self.decay, pull=self.pull, beta=self.beta)
+        at_least(0, temperature=self.temperature, coldest=self.coldest, samples=self.samples)
+        if self.projection == "gumbel" and self.encoder != "none":
+            raise ValueError("projection gumbel trains logits and takes encoder none")
+
+    @property
+    def rate(self) -> float:
+        if self.lr is not None:
+            return self.lr
+        if self.encoder != "none":
+            return 0.003
+        return {"gumbel": 0.3, "langevin": 1.0}.get(self.projection, 0.1)
+
+    def record(self) -> dict[str, Any]:
+        """The descents that came to their end: what rounding cost, and what repair won back."""
+        return {"descents": [d.record(self.space.embeddings) for d in self.descents]}
 
     def search(self) -> Script:
-        self.descents: list[Descent] = []
+        self.descents = []
+        self._known: dict[bytes, Feedback] = {}
         starts = self.space.starts(self.rng, 8)
         for number in range(10**9):
             if number >= len(starts):
                 starts = np.concatenate([starts, self.space.random(self.rng, 8)])
-            yield from self._descend(starts[number])
+            yield from self._descend(self._whole(starts[number]))
+
+    def _whole(self, start: IntArray) -> IntArray:
+        """Points have no holes between slots: there, random tokens fill them."""
+        if self.projection in ASKS_PROMPTS or (start[: (start != EMPTY).sum()] != EMPTY).all():
+            return start
+        return np.where(start == EMPTY, self.rng.choice(self.space.tokens, start.shape), start)
 
     def _descend(self, start: IntArray) -> Script:
-        import torch
-
-        start = start[None]
-        yield Batch(ids=start)
-        filled = start[0] != EMPTY
-        table = self.space.embeddings
-        scale = float(np.linalg.norm(table[self.space.tokens], axis=1).mean())
-        base = table[np.maximum(start[0], 0)].astype(np.float32) / scale
-        points, weights = self._encoder(torch, base)
-        optimizer = torch.optim.AdamW(weights, lr=self.lr / 10, weight_decay=self.decay)
-        best: tuple[float, IntArray] = (np.inf, start[0])
-        for _ in range(self.steps):
-            soft = points()
-            near = self._project(soft.detach().numpy(), start[0])
-            examples = self._examples()
-            if self.projection == "straight-through":
-                told = yield Batch(ids=near[None], wants_gradient=True, examples=examples)
-            else:
-                embeds = (soft.detach().numpy() * scale)[None].astype(np.float32)
-                if not filled.all():
-                    return  # points have no empty places
-                told = yield Batch(embeds=embeds, wants_gradient=True, examples=examples)
+        told = yield Batch(ids=start[None])
+        self._best: tuple[float, IntArray] = (np.inf, start)
+        self._weigh(start, told.trusted()[0])
+        course = self._course(start)
+        n_steps = self._affordable_steps()
+        for step in range(n_steps):
+            told = yield from self._slope(course.question(step / n_steps), step)
             if told.gradient is None or not np.isfinite(told.gradient).all():
-                continue
-            optimizer.zero_grad()
-            soft.backward(torch.from_numpy(np.ascontiguousarray(told.gradient[0]) * scale))
-            optimizer.step()
-            if self.projection == "straight-through":
-                exact = yield Batch(ids=near[None])  # free when the tokens are still the same
-                if exact.trusted()[0] < best[0]:
-                    best = (float(exact.loss[0]), near)
-        soft_end = points().detach().numpy()
-        last = self._project(soft_end, start[0])
-        row = best[1] if np.isfinite(best[0]) else last
-        self.descents.append(Descent(soft_end * scale, last, row))
-        yield from self._repair(row, soft_end)
+                break  # the same points would only be told the same
+            course.learn(told.gradient, (step + 1) / n_steps)
+        ends = course.ends()
+        told = yield Batch(ids=ends, keep=1)
+        for row, loss in zip(ends, told.trusted(), strict=True):
+            self._weigh(row, loss)
+        yield from self._repair(course)
 
-    def _encoder(self, torch: Any, base: np.ndarray) -> tuple[Callable[[], Any], list[Any]]:
-        """A function that gives the points, in units of the mean norm, and what is trained."""
-        own = torch.from_numpy(base.copy()).requires_grad_()
-        if self.encoder == "none":
-            return lambda: own + 0.0, [own]
-        dim = base.shape[1]
+    def _course(self, start: IntArray) -> Points | Gumbel:
+        from hardprompt.strategies import gumbel, projections
 
-        def draw(rows: int, columns: int) -> Any:
-            values = self.rng.normal(0, columns**-0.5, (rows, columns)).astype(np.float32)
-            return torch.from_numpy(values).requires_grad_()
+        kinds: dict[str, type[Points | Gumbel]] = {
+            "end": projections.Points,
+            "straight-through": projections.StraightThrough,
+            "pull": projections.Pull,
+            "langevin": projections.Langevin,
+            "gumbel": gumbel.Gumbel,
+        }
+        return kinds[self.projection](self, start)
 
-        first, second = draw(self.hidden, dim), draw(dim, self.hidden)
-        with torch.no_grad():
-            second.mul_(0.1)  # begins close to the tokens it starts from
-        return lambda: own + torch.relu(own @ first.T) @ second.T, [own, first, second]
+    def _affordable_steps(self) -> int:
+        """As many steps as leave room for the end of a descent."""
+        some = np.arange(min(self.batch, self.space.n_examples))
+        question = Batch(ids=self.space.tokens[None, :1], wants_gradient=True, examples=some)
+        price = self.space.price(question) * (self.mixtures if self.projection == "gumbel" else 1)
+        # The start, hard samples, what rounding costs, and the repair.
+        end = 3 + self.samples + self.space.length * (1 + self.k_best)
+        room = self.space.budget - end
+        return int(np.clip(room / (price + 1 / self.check), 1, self.steps))
+
+    def _slope(self, batch: Batch, step: int) -> Generator[Batch, Feedback, Feedback]:
+        """The answer to a step's question; prompts are measured on all examples as well."""
+        batch = replace(batch, examples=self._examples())
+        if batch.ids is None:
+            return (yield batch)
+        row = batch.ids[0]
+        if batch.examples is None:  # the same question has the same answer
+            if (known := self._known.get(row.tobytes())) is None:
+                known = self._known[row.tobytes()] = yield batch
+            self._weigh(row, known.trusted()[0])
+            return known
+        told = yield batch
+        if step % self.check == 0:
+            exact = yield Batch(ids=batch.ids, bar=np.array([self._best[0]]))
+            self._weigh(row, exact.trusted()[0])
+        return told
 
     def _examples(self) -> IntArray | None:
         if self.batch >= self.space.n_examples:
             return None
         return np.sort(self.rng.choice(self.space.n_examples, self.batch, replace=False))
 
-    def _project(self, points: np.ndarray, start: IntArray) -> IntArray:
-        near = self.space.nearest(points)[:, 0]
-        return np.where(start == EMPTY, EMPTY, near)
+    def _weigh(self, row: IntArray, loss: float) -> None:
+        """Keeps the best prompt of a descent; NaN is never better."""
+        if loss < self._best[0]:
+            self._best = float(loss), row
 
-    def _repair(self, row: IntArray, points: np.ndarray) -> Script:
-        """The best of the `k_best` nearest tokens, one place after the other."""
-        near = self.space.nearest(points, min(self.k_best, len(self.space.tokens)))
-        told = yield Batch(ids=row[None])
-        best = told.trusted()[0]
-        for place in self.rng.permutation(np.flatnonzero(row != EMPTY)):
-            rows = np.tile(row, (near.shape[1], 1))
-            rows[:, place] = near[place]
+    def _repair(self, course: Points | Gumbel) -> Script:
+        """The best of the `k_best` nearest tokens, place after place, the worst rounded first."""
+        near = course.near(min(self.k_best, len(self.space.tokens)))
+        descent = Descent(course.points(), near[:, 0], self._best[1])
+        told = yield Batch(ids=course.row()[None])
+        descent.hard = float(told.trusted()[0])
+        if self.projection in ASKS_PROMPTS:
+            lost = -cosine(descent.points, self.space.embeddings[near[:, 0]])
+        else:
+            lost = yield from self._measure_gap(descent)
+        order = np.argsort(-lost, kind="stable")
+        for place in order[: len(order) if self.k_best > 1 else 0]:
+            rows = np.tile(self._best[1], (near.shape[1], 1))
+            rows[:, course.places[place]] = near[place]
             told = yield Batch(ids=rows, keep=1)
             top = told.order()[0]
-            if not told.trusted()[top] >= best:
-                row, best = rows[top], told.loss[top]
-                self.descents[-1].repaired = row
+            self._weigh(rows[top], told.trusted()[top])
+        descent.after, descent.repaired = self._best
+        self.descents.append(descent)
+
+    def _measure_gap(self, descent: Descent) -> Generator[Batch, Feedback, FloatArray]:
+        """What rounding costs: the loss of the points, and with each of them alone rounded."""
+        n = len(descent.points)
+        points = np.repeat(descent.points[None], n + 1, axis=0)
+        points[range(n), range(n)] = self.space.embeddings[descent.projected]
+        told = yield Batch(embeds=points)
+        descent.alone, descent.soft = told.loss[:n], float(told.loss[n])
+        return descent.alone

@@ -9,7 +9,11 @@ REFERENCES = {"random", "exhaustive"}
 VARIANTS = [
     *((name, {}) for name in STRATEGIES),
     ("relax", {"projection": "end", "steps": 10}),
-    ("relax", {"encoder": "mlp", "steps": 10}),
+    ("relax", {"encoder": "mlp", "hidden": 16, "steps": 10}),
+    ("relax", {"encoder": "lstm", "hidden": 8, "steps": 5, "projection": "end"}),
+    ("relax", {"projection": "pull", "steps": 10, "lr": 0.3}),
+    ("relax", {"projection": "gumbel", "steps": 10}),
+    ("relax", {"projection": "langevin", "steps": 10, "batch": 4}),
     ("optuna", {"sampler": "cmaes"}),
     ("swap", {"width": 1, "top_k": 1, "starts": 1}),
     ("swap", {"width": 40, "top_k": 30, "places": "one"}),

@@ -10,7 +10,6 @@ from hardprompt.registry import hyperparameters, make_strategy, strategy_class, 
 from hardprompt.strategies.auto import choose
 from hardprompt.strategies.beam import Beam
 from hardprompt.strategies.exhaustive import Exhaustive
-from hardprompt.strategies.relax import Relax
 from hardprompt.strategies.swap import Swap
 from hardprompt.testing import PlantedObjective, best_loss, converse, planted_space
 from hardprompt.types import EMPTY, Feedback
@@ -58,16 +57,6 @@ def test_swap_follows_an_exact_gradient_to_the_optimum():
     assert best_loss(talk, space) == pytest.approx(
         objective.measure(_ids(objective.hidden)).loss[0]
     )
-
-
-def test_relax_never_overwrites_its_points():
-    space = planted_space()
-    strategy = Relax(steps=3, batch=99, lr=1e-6)
-    rows = [
-        b.ids[0] for b, _ in converse(strategy, PlantedObjective(space), 12) if b.ids is not None
-    ]
-    # A step too small to leave the cell of a token: the projection stays where it was.
-    assert (rows[1] == rows[0]).all()
 
 
 def test_auto_is_exhaustive_where_that_fits():
