@@ -11,6 +11,7 @@ import numpy as np
 from hardprompt.candidates import Baselines, Candidate
 from hardprompt.evaluation import Evaluator, shift_to_prior, without_each_word
 from hardprompt.metrics import interval, paired_gain, per_class
+from hardprompt.models.codec import Codec
 from hardprompt.scoring.forecast import LEVEL, REFERENCES
 from hardprompt.session import Session, versions
 from hardprompt.study import Study
@@ -43,6 +44,7 @@ def assemble(
         "versions": versions(),
         "strategy": session.config.strategy,
         "strategy_reason": session.reason,
+        "strategy_record": _spelled(session.strategy.record(), session.model.codec),
         "template": session.template.source,
         "metric": session.metric.name,
         "objective": session.loss.name,
@@ -218,6 +220,16 @@ def about_model(session: Session) -> dict[str, Any]:
         "weights": info.weights,
         "tokenizer": info.tokenizer,
     }
+
+
+def _spelled(value: Any, codec: Codec) -> Any:
+    """What a strategy recorded, with the word of every token and figures as everywhere."""
+    if isinstance(value, dict):
+        word = {"word": codec.piece([value["id"]])} if "id" in value else {}
+        return {key: _spelled(item, codec) for key, item in value.items()} | word
+    if isinstance(value, list):
+        return [_spelled(item, codec) for item in value]
+    return rounded(value) if isinstance(value, float) else value
 
 
 def _screening(session: Session, candidates: Sequence[Candidate]) -> dict[str, Any] | None:

@@ -73,6 +73,7 @@ def test_search_prints_one_json_object_with_the_documented_fields(finished):
     assert tested == [i < 3 or i == results["pick"] for i in range(len(tested))]
     dev = [entry["dev"] for entry in results["best"]]
     assert dev == sorted(dev, reverse=True)
+    assert results["strategy_record"] == {}  # swap has nothing to say
     assert results["measured"] <= results["budget"] == 30
 
 
@@ -104,6 +105,22 @@ def test_inspect_ls_and_files_of_a_run(finished):
     assert json.loads(call("inspect", folder, "--json").stdout) == results
     assert folder.name in call("ls", "runs", "--output-dir", root).stdout
     assert "loss without it" in call("inspect", folder, "--probe").stdout
+
+
+@pytest.mark.parametrize("projection", ["gumbel", "straight-through"])
+def test_a_relaxation_shows_what_rounding_costs(task_folder, options, projection):
+    settings = ["--strategy", "relax", "--set", f"projection={projection}", "--set", "steps=2"]
+    found = call("search", "--task", task_folder, *options, *settings, "--json").stdout
+    results = json.loads(found)
+    descents = results["strategy_record"]["descents"]
+    best = min(descents, key=lambda descent: descent["repaired"])
+    assert len(best["places"]) == len(best["prompt"]) == 2
+    assert (best["soft"] is None) == (projection == "straight-through")
+    text = call("inspect", results["run"]).stdout
+    assert f"the best of {len(descents)} descents" in text
+    assert "".join(token["word"] for token in best["prompt"]).strip() in text
+    for place in best["places"]:
+        assert f"{place['word'].strip()}  " in text
 
 
 def test_ls_names_what_there_is():

@@ -22,6 +22,7 @@ def inspect_report(results: dict[str, Any], top: int = 10) -> str:
         f"Classes, on test, with {quoted(best['text'])}\n{class_table(results['per_class'])}",
         _flips(results),
         _tokens(results),
+        _descents(results),
         f"{_curve_title(results)}\n{curve(results['curve'], results['measured'])}",
     ]
     return "\n\n".join(section for section in sections if section)
@@ -73,6 +74,26 @@ def _tokens(results: dict[str, Any]) -> str:
     ]
     return "What each word of the best prompt is worth\n" + table(
         ("word", "loss without it", "worth"), rows
+    )
+
+
+def _descents(results: dict[str, Any]) -> str:
+    """What rounding cost the best of a relaxation's descents, and what repair won back."""
+    descents = results.get("strategy_record", {}).get("descents", [])
+    done = [descent for descent in descents if descent["repaired"] is not None]
+    if not done:
+        return ""
+    best = min(done, key=lambda descent: float(descent["repaired"]))
+    rows = [
+        [quoted(place["word"].strip()), figure(place["cosine"]), figure(place["alone"])]
+        for place in best["places"]
+    ]
+    prompt = escape("".join(token["word"] for token in best["prompt"]).strip())
+    return (
+        f"From soft to hard, the best of {len(descents)} descents: search loss "
+        f"{figure(best['soft'])} as trained, {figure(best['hard'])} as the nearest words, "
+        f"{figure(best['repaired'])} repaired: {prompt}\n"
+        + table(("place", "cosine", "rounded alone"), rows)
     )
 
 
