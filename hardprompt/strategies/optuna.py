@@ -1,117 +1,183 @@
-"""Optuna's samplers over coordinates of the tokens' embeddings."""
+"""Optuna's samplers over shortlists of tokens, or over coordinates of their embeddings."""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Generator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, ClassVar
 
 import numpy as np
 
+from hardprompt.front import by_fronts, nondominated
+from hardprompt.quiet import quiet_optuna
 from hardprompt.strategies.base import Script, Strategy, at_least, one_of
-from hardprompt.types import EMPTY, Batch, FloatArray, IntArray
+from hardprompt.strategies.fluent import first_prompts
+from hardprompt.strategies.optuna_spaces import LIKELY, Axes, Layout, shortlist
+from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray
 
-SAMPLERS = ("tpe", "cmaes")
+SAMPLERS = ("gp", "tpe", "cmaes", "nsga2")
+SPACES = ("shortlist", "axes")
 TRIES = 50  # steps to a neighbour before a prompt that was seen before is let through
 
 
 @dataclass(kw_only=True)
 class Optuna(Strategy):
-    """Let Optuna (TPE or CMA-ES) move in a small map of the vocabulary; nearest tokens decide.
+    """Let Optuna choose each place's token from a shortlist that is proposed anew now and then.
 
-    Every token has coordinates on the `axes` principal axes of the allowed tokens' embeddings.
-    One categorical of a whole vocabulary would tell a sampler nothing about likeness.
-    TPE: Bergstra et al., 2011; CMA-ES: Hansen & Ostermeier, 2001.
+    Samplers: `tpe` (Bergstra et al., 2011), `cmaes` (Hansen & Ostermeier, 2001), `gp` (expected
+    improvement, Jones et al., 1998), and `nsga2` (Deb et al., 2002), which minimises loss, mean
+    negative log-likelihood of a token and length together and keeps the front. `over` axes, they
+    move in a small map of the vocabulary instead, as `cmaes` always does.
+
+    A study's time grows with the square of its trials. Every `renew` prompts a new one begins, is
+    told of the best and the latest of `memory` prompts, and goes on.
     """
 
     name: ClassVar[str] = "optuna"
-    sampler: str = "tpe"
-    axes: int = 3
+    sampler: str = "gp"  # tpe takes a few ms a prompt, gp a tenth of a second
+    over: str | None = None  # shortlist or axes; None: shortlist where the sampler can
+    width: int = 16  # tokens of a shortlist besides the elite's
+    fluent: float = 0.5  # share of these, and of first prompts, that the model itself would write
+    elite: int = 4  # best prompts whose tokens stay in the shortlists
+    renew: int = 64  # prompts between two proposals
+    memory: int = 200  # prompts that a new study is told of
+    axes: int = 3  # coordinates of a token
+    population: int = 24  # of nsga2
+    starts: int = 16  # prompts measured before the first study
     batch: int = 8
 
     def __post_init__(self) -> None:
         one_of(SAMPLERS, sampler=self.sampler)
-        at_least(1, axes=self.axes, batch=self.batch)
+        if self.over is not None:
+            one_of(SPACES, over=self.over)
+        if self.sampler == "cmaes" and self.over == "shortlist":
+            raise ValueError("sampler cmaes moves between numbers; leave out over=shortlist")
+        at_least(1, width=self.width, elite=self.elite, renew=self.renew, axes=self.axes)
+        at_least(1, starts=self.starts, batch=self.batch)
+        at_least(2, memory=self.memory, population=self.population)
+        at_least(0, fluent=self.fluent)
+
+    @property
+    def pareto(self) -> bool:
+        """Whether a front is searched, not one best prompt."""
+        return self.sampler == "nsga2"
 
     def search(self) -> Script:
+        self._seen: set[bytes] = set()
+        self._ids: IntArray = np.empty((0, self.space.length), dtype=np.int64)
+        self._values: FloatArray = np.empty((0, 3 if self.pareto else 1))
+        first = yield from first_prompts(self.space, self.rng, self.starts, self.fluent, LIKELY)
+        while not len(self._ids):  # until one can be measured
+            first = np.unique(first, axis=0)
+            self._seen.update(row.tobytes() for row in first)
+            yield from self._measure(first)
+            first = self.space.random(self.rng, self.starts)
+        over_axes = self.over == "axes" or self.sampler == "cmaes"
+        axes = Axes(self.space, self.axes) if over_axes else None
+        # CMA-ES is told in generations of its own, and its time does not grow.
+        batches = count() if self.sampler == "cmaes" else range(-(-self.renew // self.batch))
+        while True:
+            layout = axes or (yield from self._shortlist())
+            study = self._study(layout)
+            for _ in batches:
+                asked = [self._ask(study, layout) for _ in range(self.batch)]
+                values = yield from self._measure(np.array([row for _, row in asked]))
+                for (trial, _), value in zip(asked, values, strict=True):
+                    self._tell(study, trial, value)
+
+    def _measure(self, rows: IntArray) -> Generator[Batch, Feedback, FloatArray]:
+        """`(n, objectives)`, NaN where a prompt could not be measured; all that can is kept."""
+        told = yield Batch(ids=rows, wants_fluency=self.pareto)
+        values = told.loss[:, None]
+        if told.fluency is not None:
+            values = np.column_stack([told.loss, told.fluency, (rows != EMPTY).sum(axis=1)])
+        fit = np.isfinite(values).all(axis=1)
+        self._ids = np.concatenate([self._ids, rows[fit]])
+        self._values = np.concatenate([self._values, values[fit]])
+        return values
+
+    def _elite(self) -> IntArray:
+        """Numbers of the prompts to go on from, best first."""
+        if self.pareto:
+            return by_fronts(self._values, self.population)[: self.population]
+        return np.argsort(self._values[:, 0], kind="stable")[: self.elite]
+
+    def _shortlist(self) -> Generator[Batch, Feedback, Layout]:
+        elite = self._ids[self._elite()]
+        around = elite[0]
+        if self.pareto:  # anywhere along the front
+            around = self.rng.choice(self._ids[nondominated(self._values)])
+        return (yield from shortlist(self.space, self.rng, around, elite, self.width, self.fluent))
+
+    def _study(self, layout: Layout) -> Any:
+        """A new study that is told what was measured before, as far as its layout can show it."""
         import optuna
 
-        level = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # experimental options of the samplers
-            study = optuna.create_study(direction="minimize", sampler=self._sampler(optuna))
-        optuna.logging.set_verbosity(level)
-        self._map = self._coordinates()
-        self._seen: set[bytes] = set()
-        self._enqueue(study)
-        while True:
-            trials = [study.ask() for _ in range(self.batch)]
-            ids = np.array([self._unseen(self._prompt(trial)) for trial in trials])
-            told = yield Batch(ids=ids)
-            for trial, loss in zip(trials, told.trusted(), strict=True):
-                if np.isfinite(loss):
-                    study.tell(trial, float(loss))
-                else:
-                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        distributions = layout.distributions()
+        with quiet_optuna():
+            study = optuna.create_study(
+                directions=["minimize"] * self._values.shape[1],
+                sampler=self._sampler(optuna.samplers),
+            )
+            for number in self._remembered():
+                params, values = layout.params(self._ids[number]), self._values[number].tolist()
+                # TPE learns each place for itself, the others only from whole prompts.
+                if len(params) < len(distributions) and not (params and self.sampler == "tpe"):
+                    continue
+                if self.pareto:  # a generation is made of trials that were asked for
+                    study.enqueue_trial(params)
+                    study.tell(study.ask(distributions), values)
+                    continue
+                shown = {name: distributions[name] for name in params}
+                study.add_trial(
+                    optuna.trial.create_trial(params=params, distributions=shown, values=values)
+                )
+        return study
 
-    def _sampler(self, optuna: Any) -> Any:
+    def _remembered(self) -> list[int]:
+        """Numbers of the prompts that a new study is told of."""
+        if self.pareto:
+            return [int(number) for number in self._elite()]
+        half, n = self.memory // 2, len(self._ids)
+        best = np.argsort(self._values[:, 0], kind="stable")[:half].tolist()
+        return sorted({*best, *range(max(0, n - half), n)})
+
+    def _sampler(self, samplers: Any) -> Any:
         seed = int(self.rng.integers(2**31))
         if self.sampler == "cmaes":
-            return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
-        return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+            return samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+        if self.sampler == "gp":
+            return samplers.GPSampler(seed=seed, warn_independent_sampling=False)
+        if self.sampler == "nsga2":
+            return samplers.NSGAIISampler(seed=seed, population_size=self.population)
+        # The axes of a token belong together; places by themselves are learned sooner.
+        together = self.over == "axes"
+        return samplers.TPESampler(seed=seed, multivariate=together, constant_liar=True)
 
-    def _coordinates(self) -> FloatArray:
-        """`(v, axes)` principal coordinates, each axis scaled to -1..1."""
-        table = self.space.embeddings[self.space.tokens].astype(np.float64)
-        left, size, _ = np.linalg.svd(table - table.mean(axis=0), full_matrices=False)
-        axes = min(self.axes, left.shape[1])
-        places = left[:, :axes] * size[:axes]
-        scaled: FloatArray = places / np.maximum(np.abs(places).max(axis=0), 1e-12)
-        return scaled
-
-    def _names(self, place: int) -> list[str]:
-        return [f"place{place}_axis{axis}" for axis in range(self._map.shape[1])]
-
-    def _prompt(self, trial: Any) -> IntArray:
-        point = np.array(
-            [
-                [trial.suggest_float(name, -1.0, 1.0) for name in self._names(place)]
-                for place in range(self.space.length)
-            ]
-        )
-        distance = ((point[:, None] - self._map) ** 2).sum(axis=-1)
-        row: IntArray = self.space.tokens[distance.argmin(axis=1)]
-        if self.space.shortest < self.space.length:
-            length = trial.suggest_int("length", max(1, self.space.shortest), self.space.length)
-            row = np.where(np.arange(len(row)) < length, row, EMPTY)
-        canonical: IntArray = self.space.canonical(row[None])[0]
-        return canonical
-
-    def _unseen(self, row: IntArray) -> IntArray:
-        # Many points are one prompt: step to a neighbour that was not asked yet.
-        row = row.copy()
-        for _ in range(TRIES):
-            if row.tobytes() not in self._seen:
-                break
-            places = np.flatnonzero(row != EMPTY)
-            row[self.rng.choice(places)] = self.rng.choice(self.space.tokens)
+    def _ask(self, study: Any, layout: Layout) -> tuple[Any, IntArray]:
+        """A trial and its prompt, which was not asked before as far as one is found."""
+        distributions = layout.distributions()
+        with quiet_optuna():
+            trial = study.ask(distributions)
+            row = layout.row(trial.params)
+            if row.tobytes() in self._seen:
+                # Many points are one prompt, and samplers repeat themselves: step to a neighbour.
+                self._tell(study, trial, np.array([np.nan]))
+                for _ in range(TRIES):
+                    row = layout.neighbour(self.rng, row)
+                    if row.tobytes() not in self._seen:
+                        break
+                study.enqueue_trial(layout.params(row))
+                trial = study.ask(distributions)
         self._seen.add(row.tobytes())
-        return row
+        return trial, row
 
-    def _enqueue(self, study: Any) -> None:
-        """The seeds' coordinates first; a token that may not be searched has the nearest's."""
-        if self.space.seeds is None:
-            return
-        for seed in self.space.complete(self.rng, self.space.seeds):
-            filled = np.where(seed == EMPTY, self.space.tokens[0], seed)
-            near = self.space.nearest(self.space.embeddings[filled])[:, 0]
-            at = np.searchsorted(self.space.tokens, near)
-            point = {
-                name: float(value)
-                for place, index in enumerate(at)
-                for name, value in zip(self._names(place), self._map[index], strict=True)
-            }
-            if self.space.shortest < self.space.length:
-                point["length"] = int((seed != EMPTY).sum())
-            study.enqueue_trial(point)
+    def _tell(self, study: Any, trial: Any, values: FloatArray) -> None:
+        import optuna
+
+        with quiet_optuna():
+            if np.isfinite(values).all():
+                study.tell(trial, values.tolist())
+            else:
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)

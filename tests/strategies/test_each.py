@@ -74,7 +74,7 @@ def test_unknown_names_get_a_hint():
         make_strategy("beam", {"widht": 3})
     with pytest.raises(UsageError, match="width must be 1 or more, got 0"):
         make_strategy("beam", {"width": 0})
-    with pytest.raises(UsageError, match="one of tpe, cmaes"):
+    with pytest.raises(UsageError, match="one of gp, tpe, cmaes"):
         make_strategy("optuna", {"sampler": "tpee"})
 
 
