@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ from hardprompt.commands.readable import readable
 from hardprompt.commands.task_options import task_options
 from hardprompt.commands.terminal import prepare_libraries, print_json
 from hardprompt.commands.trial import trial
-from hardprompt.config import RunConfig
+from hardprompt.config import RunConfig, with_front
 from hardprompt.errors import UsageError
 from hardprompt.presets import with_preset
 
@@ -112,6 +113,12 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
 )
 @click.option("--no-drop", is_flag=True, help="Measure every prompt to the end.")
 @click.option("--race", is_flag=True, help="Also drop prompts that are probably not good enough.")
+@click.option("--pareto", is_flag=True, help="Keep a front of loss, fluency and length (NSGA-II).")
+@click.option(
+    "--optuna-storage",
+    metavar="URL",
+    help="Mirror the search there for optuna-dashboard: sqlite:///study.db, or a journal file.",
+)
 @click.option(
     "--resume",
     is_flag=False,
@@ -139,6 +146,8 @@ def search(**options: Any) -> None:
     if resume is not None:
         folder = runs.find(resume or None, root)
         config = runs.read_config(folder)
+        if options["optuna_storage"] is not None:  # a mirror may move, or begin later
+            config = replace(config, optuna_storage=options["optuna_storage"])
     else:
         folder, config = None, _config(options)
     _search(config, root, folder, dry, show)
@@ -151,6 +160,8 @@ def _config(options: dict[str, Any]) -> RunConfig:
         options = with_preset(options, _given(options))
     if options["length"] is None and not _fixes_length(options["template"]):
         options["length"] = 5
+    if options.pop("pareto"):
+        options = with_front(options)
     return RunConfig(**options)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hardprompt.errors import UsageError
 STARTS = ("manual", "random")
 AUTO = "auto"  # instead of label words: they are searched together with the prompt
 DEFAULT_TASK = "sentiment"
+HIDDEN = "***"  # instead of a password
 FEWEST_TEST_ROWS = 40  # below, a 95% interval spans over a quarter of the scale
 
 
@@ -54,6 +56,30 @@ class TaskChoice:
         return path.parent.resolve().name if path.name == "task.toml" else path.stem
 
 
+def without_password(url: str) -> str:
+    """A URL that may be shown and stored."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", rf"\1:{HIDDEN}@", url)
+
+
+def with_front(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a search that keeps a front of loss, fluency and length."""
+    settings = dict(options["settings"])
+    sampler = settings.setdefault("sampler", "nsga2")
+    if options["strategy"] not in ("auto", "optuna") or sampler != "nsga2":
+        raise UsageError(
+            "--pareto is a search by strategy optuna with sampler nsga2, got "
+            f"--strategy {options['strategy']} and sampler {sampler}"
+        )
+    if options["fluency"]:
+        raise UsageError(
+            f"--pareto and --fluency exclude each other, got --fluency {options['fluency']:g}: a "
+            "front holds every weight of the fluency"
+        )
+    shortest = 1 if options["min_length"] is None else options["min_length"]
+    changed = {"strategy": "optuna", "settings": tuple(settings.items()), "min_length": shortest}
+    return options | changed
+
+
 @dataclass(frozen=True)
 class RunConfig(TaskChoice):
     """Every option that a result depends on; stored in run.json, and what a resume goes by."""
@@ -82,6 +108,7 @@ class RunConfig(TaskChoice):
     start: tuple[str, ...] = ("manual",)  # manual, random, or texts
     dropping: bool = True
     race: bool = False
+    optuna_storage: str | None = None  # where every measured prompt is mirrored as a trial
     # Found, not asked for: the sets of label words that AUTO chooses among, each in the order of
     # the task's labels, the task's own first.
     label_sets: tuple[tuple[str, ...], ...] = ()
@@ -113,7 +140,10 @@ class RunConfig(TaskChoice):
                 raise UsageError(f"{name} must be above 0, got {value:g}")
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        stored = asdict(self)
+        if self.optuna_storage is not None:
+            stored["optuna_storage"] = without_password(self.optuna_storage)
+        return stored
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> RunConfig:

@@ -26,6 +26,7 @@ def assemble(
     evaluator: Evaluator,
     *,
     candidates: Sequence[Candidate],
+    front: Sequence[Candidate],
     baselines: Baselines,
     tested: Container[int],
     pick: int,
@@ -59,6 +60,11 @@ def assemble(
             for number, candidate in enumerate(candidates)
         ],
         "pick": pick,
+        "front": [
+            {**judge.entry(candidate, opened=False), "length": len(candidate.ids)}
+            for candidate in front
+        ]
+        or None,
         "screening": _screening(session, candidates),
         "baselines": judge.baselines(),
         "prior": judge.prior(best),

@@ -14,8 +14,10 @@ from hardprompt import runs
 from hardprompt.candidates import Baselines, Candidate, measure, measure_baselines
 from hardprompt.errors import HardpromptError
 from hardprompt.evaluation import Evaluator
+from hardprompt.front import nondominated
 from hardprompt.ledger import Ledger
 from hardprompt.metrics import standard_error
+from hardprompt.mirror import Mirror
 from hardprompt.models.base import PromptModel
 from hardprompt.prompt import HardPrompt
 from hardprompt.results import assemble
@@ -41,6 +43,7 @@ class Search:
     on_piece: Callable[[Progress], None] = lambda progress: None
     on_phase: Callable[[str], None] = lambda phase: None
     study: Study | None = field(default=None, init=False)
+    mirror: Mirror | None = field(default=None, init=False)
     _noted: dict[str, int] = field(default_factory=dict, init=False)  # by place
 
     def run(self, *, resume: bool = False) -> dict[str, Any]:
@@ -99,10 +102,17 @@ class Search:
             deadline=self._late,
             on_piece=lambda progress: self._after_piece(ledger, progress),
         )
+        if config.optuna_storage is not None:
+            pareto = bool(getattr(session.strategy, "pareto", False))
+            self.mirror = Mirror(config.optuna_storage, self.folder.name, session.space, pareto)
         return self.study.run()
 
     def _after_piece(self, ledger: Ledger, progress: Progress) -> None:
+        assert self.study is not None
         self._note_batches(ledger)
+        if self.mirror is not None:
+            new = self.study.measured(self.mirror.seen)
+            self.mirror.add([(found, self.show(found.ids)) for found in new])
         self.on_piece(progress)
 
     def _recall_batches(self, ledger: Ledger) -> None:
@@ -135,6 +145,7 @@ class Search:
         self.on_phase("dev")
         baselines = measure_baselines(evaluator)
         candidates = self._candidates(evaluator, baselines)
+        front = self._front(evaluator)
         self.on_phase("test")
         pick = self._pick(candidates, evaluator)
         tested = sorted({*range(min(TESTED, len(candidates))), pick})
@@ -150,6 +161,7 @@ class Search:
             self.session,
             evaluator,
             candidates=candidates,
+            front=front,
             baselines=baselines,
             tested=tested,
             pick=pick,
@@ -162,13 +174,8 @@ class Search:
         """The shortlist of the search, measured as text, in the order of dev."""
         assert self.study is not None
         session = self.session
-        found = [
-            replace(
-                self._measure(evaluator, item),
-                screened=None if session.screen is None else self._task_loss(item),
-            )
-            for item in self._shortlist(evaluator, baselines.empty.loss)
-        ]
+        shortlist = self._shortlist(evaluator, baselines.empty.loss)
+        found = [self._measured(evaluator, item) for item in shortlist]
         if session.config.strategy == "auto":
             # The default never ends behind a prompt that anybody would have written.
             best_dev = max((c.dev for c in found), default=-np.inf)
@@ -179,9 +186,24 @@ class Search:
             )
         return sorted(found, key=lambda c: (-c.dev, c.loss))
 
-    def _measure(self, evaluator: Evaluator, found: Found) -> Candidate:
+    def _front(self, evaluator: Evaluator) -> list[Candidate]:
+        """The front of the search, measured as text, as far as it still is one by that."""
+        assert self.study is not None
+        front = self.study.front()
+        found = [self._measured(evaluator, item) for item in front]
+        values = [
+            (c.loss, item.fluency if c.fluency is None else -c.fluency, len(c.ids))
+            for c, item in zip(found, front, strict=True)
+        ]
+        kept = nondominated(np.array(values, dtype=np.float64).reshape(-1, 3))
+        front_now = [candidate for candidate, keep in zip(found, kept, strict=True) if keep]
+        return sorted(front_now, key=lambda c: c.loss)
+
+    def _measured(self, evaluator: Evaluator, found: Found) -> Candidate:
         prompts, ids = self._prompts(found.ids), self.session.space.split(found.ids)
-        return measure(evaluator, prompts, "search", ids, evaluator.suiting(prompts))
+        candidate = measure(evaluator, prompts, "search", ids, evaluator.suiting(prompts))
+        screened = None if self.session.screen is None else self._task_loss(found)
+        return replace(candidate, screened=screened)
 
     def _shortlist(self, evaluator: Evaluator, empty_loss: float) -> list[Found]:
         """What dev is to judge: the best by loss, and the most fluent that keep half its gain."""

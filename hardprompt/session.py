@@ -20,6 +20,7 @@ import hardprompt
 from hardprompt.config import AUTO, STARTS, RunConfig
 from hardprompt.errors import UsageError
 from hardprompt.metrics import Metric, metric_named
+from hardprompt.mirror import open_storage
 from hardprompt.models.base import Labels, PromptModel
 from hardprompt.models.codec import ANCHOR, Codec
 from hardprompt.models.load import load_model, screening_model, screens
@@ -87,6 +88,8 @@ class Session:
         """
         if config.labels == AUTO and not config.label_sets:
             raise UsageError(ONLY_SEARCH)
+        if config.optuna_storage is not None:
+            open_storage(config.optuna_storage)
         loss, metric = loss_named(config.objective), metric_named(config.metric)
         strategy = make_strategy(config.strategy, dict(config.settings))
         task = load_choice(config)
@@ -219,7 +222,7 @@ class Session:
         config = self.config.to_json()
         # The task's fingerprint says all of these: data may move, but not change.
         data = ("task", "data", "dev", "test", "text_field", "label_field", "labels")
-        for key in ("device", "batch_size", "time", "model", *data):
+        for key in ("device", "batch_size", "time", "model", "optuna_storage", *data):
             config.pop(key)
         # Left out where there is none, as in the runs of before there were any.
         races = {"race": LEVEL} if config.pop("race") else {}

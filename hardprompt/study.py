@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
 
 from hardprompt.answer import Answer, Asked, allowed, differing
 from hardprompt.errors import HardpromptError
+from hardprompt.front import nondominated
 from hardprompt.ledger import Ledger, Piece, points_digest
 from hardprompt.space import SearchSpace
 from hardprompt.strategies.base import Strategy
-from hardprompt.types import Batch, BoolArray, Feedback, FloatArray, IntArray
+from hardprompt.types import EMPTY, Batch, BoolArray, Feedback, FloatArray, IntArray
 
 STALLED = 20  # asked rows per row of budget, from which on a search only repeats itself
 FEWEST = 64  # rows of budget below which a single batch would already look like that
@@ -42,6 +44,7 @@ class Found:
     ids: IntArray  # (length,) canonical
     loss: float
     number: int  # in order of first measurement
+    fluency: float | None = None  # mean NLL of a token, where the strategy asked for it
 
 
 class _End(Exception):
@@ -125,6 +128,18 @@ class Study:
         """The n best prompts, measured exactly on all examples and long enough, best first."""
         ranked = sorted(self._found.values(), key=lambda found: (found.loss, found.number))
         return ranked[:n]
+
+    def measured(self, first: int = 0) -> list[Found]:
+        """What the ranking ranks, in order of measurement, from that number on."""
+        return list(islice(self._found.values(), first, None))
+
+    def front(self) -> list[Found]:
+        """Of the prompts whose fluency was asked for, those to which no other is preferable in
+        loss, fluency and length alike, best loss first."""
+        weighed = [found for found in self.ranking() if found.fluency is not None]
+        values = [(f.loss, f.fluency, (f.ids != EMPTY).sum()) for f in weighed]
+        kept = nondominated(np.array(values, dtype=np.float64).reshape(-1, 3))
+        return [found for found, keep in zip(weighed, kept, strict=True) if keep]
 
     def _step(self) -> str | None:
         """Asks and tells once; the reason to end, if there is one."""
@@ -237,23 +252,26 @@ class Study:
             return feedback
         spent = before + asked.price * np.cumsum(asked.charged[asked.todo])
         for row, so_far in zip(asked.todo[: asked.done], spent.tolist(), strict=False):
-            loss, exact = float(feedback.loss[row]), bool(feedback.exact[row])
+            answer = asked.answer(row, feedback)
             if asked.keys is not None:  # its equal may have had a higher bar
-                known = self._known[asked.keys[row]]
-                loss, exact = known.loss, known.exact
-            if exact:
-                self._rank(asked.ids[row], loss, so_far)
+                answer = self._known[asked.keys[row]]
+            if answer.exact:
+                self._rank(asked.ids[row], answer, so_far)
         return feedback
 
     def _remember(self, key: bytes, answer: Answer) -> None:
         known = self._known.get(key)
         self._known[key] = answer if known is None else known.joined(answer)
 
-    def _rank(self, ids: IntArray, loss: float, spent: float) -> None:
-        key = ids.tobytes()
-        if key in self._found or not self._fit(ids[None], np.array([loss]))[0]:
+    def _rank(self, ids: IntArray, answer: Answer, spent: float) -> None:
+        key, loss, fluency = ids.tobytes(), answer.loss, answer.fluency
+        if key in self._found:
+            if fluency is not None:
+                self._found[key] = replace(self._found[key], fluency=fluency)
             return
-        self._found[key] = found = Found(ids.copy(), loss, len(self._found))
+        if not self._fit(ids[None], np.array([loss]))[0]:
+            return
+        self._found[key] = found = Found(ids.copy(), loss, len(self._found), fluency)
         if self._best is None or loss < self._best.loss:
             self._best, self._gained_at = found, spent
             self.curve.append((round(spent, 6), loss))

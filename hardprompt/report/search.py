@@ -13,8 +13,32 @@ def search_report(results: dict[str, Any], top: int = 10) -> str:
     """Table of the best prompts and the baselines, and what they mean."""
     pick = results["pick"]
     marks = [_marks(i, pick, entry) for i, entry in enumerate(results["best"])]
-    lines = [prompt_table(results, results["best"], marks, top), "", *_sentences(results)]
-    return "\n".join(lines)
+    lines = [prompt_table(results, results["best"], marks, top), ""]
+    if front := results.get("front"):
+        lines += [_front_table(front, top), ""]
+    return "\n".join([*lines, *_sentences(results)])
+
+
+def _front_table(front: list[dict[str, Any]], top: int) -> str:
+    """The front from the lowest loss on; of a long one, prompts at equal steps along it."""
+    n = min(max(top, 2), len(front))
+    shown = [front[round(i * (len(front) - 1) / max(1, n - 1))] for i in range(n)]
+    rows = [
+        [
+            quoted(entry["text"]),
+            figure(entry["search"]),
+            figure(entry["fluency"], 1),
+            str(entry["length"]),
+            figure(entry["dev"]),
+        ]
+        for entry in shown
+    ]
+    return (
+        table(("front", "search", "fluency", "length", "dev"), rows)
+        + f"\n\n{n} of {len(front)} prompts of the front. To every other prompt that was measured, "
+        "one of the front is preferable: nowhere worse in search loss, fluency and length, "
+        "somewhere better."
+    )
 
 
 def prompt_table(
