@@ -12,8 +12,9 @@ from hardprompt.registry import make_strategy, strategy_names
 from hardprompt.strategies.base import Strategy
 
 EXCLUDED = {"exhaustive": "it would be the table itself"}
-# A relaxation asks the model for a gradient at every step, which no table holds.
-SEEDS = {"relax": 3}
+# A relaxation asks the model for a gradient at every step, which no table holds; a Gaussian
+# process takes a minute a search.
+SEEDS = {"relax": 3, "optuna": 3}
 
 
 @dataclass(frozen=True)
