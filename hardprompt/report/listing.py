@@ -50,10 +50,17 @@ def presets() -> str:
         settings = " ".join(f"{key}={value}" for key, value in preset.settings.items())
         lines = [f"{preset.strategy} {settings}".rstrip(), preset.source]
         if preset.search:
-            options = ", ".join(f"{key} {value}" for key, value in preset.search.items())
-            lines.insert(1, f"with {options}")
+            options = (f"{key} {_shown(value)}" for key, value in preset.search.items())
+            lines.insert(1, f"with {', '.join(options)}")
         blocks.append(f"{name:<12} " + f"\n{'':<12} ".join(lines))
     return "\n".join(blocks)
+
+
+def _shown(value: object) -> str:
+    """An option's value; of texts to start from, each as it is given."""
+    if isinstance(value, tuple):
+        return " ".join(map(quoted, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def models() -> str:
