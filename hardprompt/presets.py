@@ -25,7 +25,10 @@ class Preset:
 
 
 # One swap a row, out of all tokens that the gradient points to, from one start.
-PLAIN = {"starts": 1, "replace": 1, "merge": 0, "explore": 0.0, "fluent": 0.0, "momentum": 0.0}
+PLAIN = {
+    "starts": 1, "replace": 1, "probe": 0, "merge": 0, "explore": 0.0, "fluent": 0.0,
+    "momentum": 0.0,
+}  # fmt: skip
 
 # Prompts of ten tokens trained on 32 examples a step by Adafactor, in the embeddings' own units.
 PEZ = {

@@ -122,6 +122,7 @@ class Session:
             embeddings=model.embeddings,
             n_examples=len(task.search),
             min_length=config.min_length,
+            strata=np.array([example.label for example in task.search], dtype=np.int64),
         )
         sets = token_sets(config.label_sets, scorers["search"], vocabulary.tokens)
         # Who tries everything wants the true order.

@@ -22,6 +22,7 @@ class SearchSpace:
     seeds: IntArray | None = None  # (m, length) prompts to begin with; may hold other ids
     gradient_price: float = 3.0  # rows that one row with its gradient costs
     budget: float = float("inf")  # rows that may be measured in all
+    strata: IntArray | None = None  # (n_examples,) groups of which a sample has each its share
 
     @property
     def length(self) -> int:
@@ -114,6 +115,20 @@ class SearchSpace:
         """`(length,)` one prompt -> the tokens of each slot, EMPTY left out."""
         parts = [ids[low:high] for low, high in self._bounds()]
         return tuple(tuple(int(token) for token in part if token != EMPTY) for part in parts)
+
+    def sample(self, rng: np.random.Generator, n: int) -> IntArray:
+        """`(n,)` examples, ascending, with its share of every stratum; all where n is more.
+
+        Proportionate stratified sampling (Cochran, 1977, chapter 5). What moves a model towards
+        one label gains on its examples what it loses on the others': a sample that is even in
+        the classes sees the mean much nearer than one that is not.
+        """
+        strata = np.zeros(self.n_examples) if self.strata is None else self.strata
+        place = np.empty(self.n_examples)
+        for stratum in np.unique(strata):
+            members = rng.permutation(np.flatnonzero(strata == stratum))
+            place[members] = (np.arange(len(members)) + 0.5) / len(members)
+        return np.sort(np.lexsort((rng.random(self.n_examples), place))[:n])
 
     def price(self, batch: Batch) -> float:
         """Rows that one row of this batch costs: the one place that knows it."""

@@ -11,6 +11,7 @@ import numpy as np
 from hardprompt.space import SearchSpace
 from hardprompt.strategies.base import Script, Strategy, at_least, one_of
 from hardprompt.strategies.fluent import drawn_tokens, first_prompts
+from hardprompt.strategies.probe import Probe
 from hardprompt.types import EMPTY, Batch, BoolArray, Feedback, FloatArray, IntArray
 
 TRIES = 20  # broods until children that were seen before are given up
@@ -23,13 +24,16 @@ class Evolution(Strategy):
 
     A genetic algorithm with tournament selection and no duplicates (Eiben & Smith, 2015,
     chapters 4-5). A change takes a neighbour of the token in the model's embeddings, a token that
-    the model itself would write there, or any. Children compete with all of the population, or
+    the model itself would write there, or any. Of the children, all measured on `probe` examples,
+    the best `keep` are measured on all. They compete with all of the population, or
     replace it but for its `elites`.
     """
 
     name: ClassVar[str] = "evolution"
     population: int = 12
-    children: int = 6  # of a generation
+    children: int = 24  # of a generation
+    probe: int = 8  # examples that these are measured on first; 0: all of them on all
+    keep: int = 4  # children measured on all examples after the probe
     elites: int | None = None  # best that outlive a generation; None: whoever is good enough
     tournament: int = 3
     crossover: str = "uniform"  # or one-point, two-point
@@ -43,6 +47,8 @@ class Evolution(Strategy):
     def __post_init__(self) -> None:
         at_least(2, population=self.population)
         at_least(1, children=self.children, tournament=self.tournament)
+        at_least(1, keep=self.keep)
+        at_least(0, probe=self.probe)
         at_least(1, neighbours=self.neighbours, likely=self.likely)
         at_least(0, mutation=self.mutation, near=self.near, fluent=self.fluent, resize=self.resize)
         if self.elites is not None:
@@ -55,8 +61,14 @@ class Evolution(Strategy):
         self._seen = {row.tobytes() for row in ids}
         told = yield Batch(ids=ids)
         loss = told.trusted()
+        probe = Probe(self.space, self.rng, self.probe, self.keep)
         while True:
-            children = yield from self._children(ids, loss)
+            bred = yield from self._children(ids, loss)
+            children = yield from probe.best(bred)
+            # Who was only probed may be born again, when other examples may speak for it.
+            self._seen -= {row.tobytes() for row in bred} - {row.tobytes() for row in children}
+            if not len(children):
+                continue
             told = yield Batch(ids=children, bar=np.full(len(children), self._bar(loss)))
             ids, loss = self._survivors(ids, loss, children, told.trusted())
 
@@ -164,4 +176,8 @@ def resize(rng: np.random.Generator, space: SearchSpace, row: IntArray, change: 
             part[place + 1 : end] = part[place : end - 1].copy()
         row[place], change[place] = rng.choice(space.tokens), True
     elif len(filled) > space.shortest:
-        row[rng.choice(filled)] = EMPTY
+        place = rng.choice(filled)
+        end = ends[np.searchsorted(ends, place, side="right")]
+        for part in (row, change):
+            part[place : end - 1] = part[place + 1 : end].copy()
+        row[end - 1], change[end - 1] = EMPTY, False

@@ -13,6 +13,7 @@ from hardprompt.strategies.fluent import write_prompts
 from hardprompt.strategies.gradients import Gradients
 from hardprompt.strategies.moves import ALL, ONE, Lists, Moves, Places, join, readable_lists
 from hardprompt.strategies.pool import Buffer, Walk
+from hardprompt.strategies.probe import Probe
 from hardprompt.types import Batch, Feedback, FloatArray, IntArray
 
 ACCEPT = ("better", "anneal", "always")
@@ -24,11 +25,12 @@ class Swap(Strategy):
 
     A step takes the gradient of the loss at a prompt, ranks every token of every place by its
     first-order change (HotFlip, Ebrahimi et al., 2018, eq. 10; AutoPrompt, Shin et al., 2020,
-    eq. 2), and measures `width` prompts with swaps drawn from the `top_k` of a place (GCG, Zou et
-    al., 2023, algorithm 1). A share of the swaps, `fluent`, is drawn from shorter lists: of the
-    `likely` tokens that the model itself would write in a place, those of the best slope. The
-    best single swaps of a step are then joined one after the other (I-GCG, Jia et al., 2024,
-    section 3.3).
+    eq. 2), and draws `width` prompts with swaps out of the `top_k` of a place (GCG, Zou et al.,
+    2023, algorithm 1). All of them are measured on `probe` examples, another even sample each
+    step, and the best `keep` on all examples. A share of the swaps, `fluent`, is drawn from
+    shorter lists: of the `likely` tokens that the model itself would write in a place, those of
+    the best slope. The best single swaps of a step are then joined one after the other (I-GCG,
+    Jia et al., 2024, section 3.3).
 
     `accept` says where the next step begins. better: at the best of the `buffer`, which gives way
     to the next best after `patience` steps without a gain, and the last of them to a new start.
@@ -45,11 +47,13 @@ class Swap(Strategy):
 
     HotFlip: `width=1, top_k=1, starts=1`; AutoPrompt: `width=100, top_k=100, places=one`; UAT:
     `width=3, top_k=3, places=turn`; GCG and ARCA: presets; all with
-    `fluent=0, explore=0, merge=0, replace=1`.
+    `probe=0, fluent=0, explore=0, merge=0, replace=1`.
     """
 
     name: ClassVar[str] = "swap"
-    width: int = 12  # prompts measured a step
+    width: int = 16  # prompts drawn a step
+    probe: int = 8  # examples that these are measured on first; 0: all of them on all
+    keep: int = 2  # prompts measured on all examples after the probe
     top_k: int = 32  # tokens of a place that may come
     replace: int = 2  # most tokens changed at once
     buffer: int = 6  # prompts worth going on from
@@ -68,8 +72,9 @@ class Swap(Strategy):
     def __post_init__(self) -> None:
         at_least(1, width=self.width, top_k=self.top_k, replace=self.replace, buffer=self.buffer)
         at_least(1, starts=self.starts, patience=self.patience)
-        at_least(1, likely=self.likely)
+        at_least(1, likely=self.likely, keep=self.keep)
         at_least(0, momentum=self.momentum, merge=self.merge, explore=self.explore)
+        at_least(0, probe=self.probe)
         at_least(0, fluent=self.fluent, average=self.average)
         one_of((*ALL, *ONE), places=self.places)
         one_of(ACCEPT, accept=self.accept)
@@ -84,7 +89,8 @@ class Swap(Strategy):
 
     def search(self) -> Script:
         self._steps, self._uphill, self._last = 0, 0, np.inf
-        self._seen: set[bytes] = set()
+        self._seen: set[bytes] = set()  # measured on all examples
+        self._probe = Probe(self.space, self.rng, self.probe, self.keep)
         self._front = self._make_front()
         self._places = Places(self.rng, self.places)
         self._gradients = Gradients(self.space, self.rng, self.average, self.momentum)
@@ -108,7 +114,8 @@ class Swap(Strategy):
         patience = self.patience * (self.space.length if self.places in ONE else 1)
         if self.accept == "better":
             return Buffer(self.buffer, patience)
-        step = self.width + self.merge + max(1, self.average) * self.space.gradient_price
+        step = self._probe.price(self.width) + self.merge
+        step += max(1, self.average) * self.space.gradient_price
         return Walk(
             self.rng, self.accept == "always", self.temperature, self.space.budget / step,
             keep=self.merge + 1, patience=patience,
@@ -129,6 +136,7 @@ class Swap(Strategy):
     def _climb(self) -> Script:
         """Steps until nothing is left to go on from."""
         self._gradients.begin()
+        self._tried = set(self._seen)  # or dropped by a probe of this climb
         while (current := self._front.current()) is not None:
             parent, before = current
             self._steps, self._uphill = self._steps + 1, self._uphill + (before > self._last)
@@ -154,15 +162,21 @@ class Swap(Strategy):
                 self.space, parent, places, slope, self.likely, few
             )
         # A walk may go where it was before; a climb would gain nothing there.
-        seen = self._seen if self.accept == "better" else {parent.tobytes()}
-        rows = self._moves.draw(parent, lists, readable, seen)
+        tried = self._tried if self.accept == "better" else {parent.tobytes()}
+        rows = self._moves.draw(parent, lists, readable, tried)
+        rows = yield from self._probe.best(rows)
         if not len(rows):
             return
+        loss = yield from self._measure(rows)
+        joined = join(parent, rows, loss, before)[: self.merge]
+        if joined := [row for row in joined if row.tobytes() not in tried]:
+            tried.update(row.tobytes() for row in joined)
+            yield from self._measure(np.array(joined))
+
+    def _measure(self, rows: IntArray) -> Generator[Batch, Feedback, FloatArray]:
+        """On all examples; `(n,)` losses, NaN where they are too high to matter."""
         told = yield self._front.batch(rows)
         loss = told.trusted()
+        self._seen.update(row.tobytes() for row in rows)
         self._front.enter(rows, loss)
-        joined = join(parent, rows, loss, before)[: self.merge]
-        if joined := [row for row in joined if row.tobytes() not in seen]:
-            seen.update(row.tobytes() for row in joined)
-            told = yield self._front.batch(np.array(joined))
-            self._front.enter(np.array(joined), told.trusted())
+        return loss

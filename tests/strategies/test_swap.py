@@ -15,7 +15,7 @@ from hardprompt.strategies.swap import Swap
 from hardprompt.testing import PlantedObjective, converse, planted_space
 from hardprompt.types import EMPTY, Batch
 
-PLAIN = {"starts": 1, "replace": 1, "merge": 0, "explore": 0.0, "fluent": 0.0}
+PLAIN = {"starts": 1, "replace": 1, "probe": 0, "merge": 0, "explore": 0.0, "fluent": 0.0}
 
 
 def split(talk):
