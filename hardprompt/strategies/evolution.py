@@ -25,8 +25,9 @@ class Evolution(Strategy):
     A genetic algorithm with tournament selection and no duplicates (Eiben & Smith, 2015,
     chapters 4-5). A change takes a neighbour of the token in the model's embeddings, a token that
     the model itself would write there, or any. Of the children, all measured on `probe` examples,
-    the best `keep` are measured on all. They compete with all of the population, or
-    replace it but for its `elites`.
+    the best `keep` are measured on all. They compete with all of the population, or replace it but
+    for its `elites`. After `patience` generations without a better prompt, another population
+    begins.
     """
 
     name: ClassVar[str] = "evolution"
@@ -34,6 +35,7 @@ class Evolution(Strategy):
     children: int = 24  # of a generation
     probe: int = 8  # examples that these are measured on first; 0: all of them on all
     keep: int = 4  # children measured on all examples after the probe
+    patience: int = 8  # generations without a better prompt, after which others begin
     elites: int | None = None  # best that outlive a generation; None: whoever is good enough
     tournament: int = 3
     crossover: str = "uniform"  # or one-point, two-point
@@ -47,7 +49,7 @@ class Evolution(Strategy):
     def __post_init__(self) -> None:
         at_least(2, population=self.population)
         at_least(1, children=self.children, tournament=self.tournament)
-        at_least(1, keep=self.keep)
+        at_least(1, keep=self.keep, patience=self.patience)
         at_least(0, probe=self.probe)
         at_least(1, neighbours=self.neighbours, likely=self.likely)
         at_least(0, mutation=self.mutation, near=self.near, fluent=self.fluent, resize=self.resize)
@@ -56,21 +58,31 @@ class Evolution(Strategy):
         one_of(CROSSOVERS, crossover=self.crossover)
 
     def search(self) -> Script:
+        self._seen: set[bytes] = set()
         first = first_prompts(self.space, self.rng, self.population, self.fluent, self.likely)
         ids = np.unique((yield from first), axis=0)
-        self._seen = {row.tobytes() for row in ids}
-        told = yield Batch(ids=ids)
-        loss = told.trusted()
-        probe = Probe(self.space, self.rng, self.probe, self.keep)
         while True:
+            yield from self._evolve(ids)
+            ids = np.unique(self.space.random(self.rng, self.population), axis=0)
+
+    def _evolve(self, ids: IntArray) -> Script:
+        """Generations from these prompts on, until `patience` of them gained nothing."""
+        self._seen.update(row.tobytes() for row in ids)
+        told = yield Batch(ids=ids)
+        loss, stale = told.trusted(), 0
+        probe = Probe(self.space, self.rng, self.probe, self.keep)
+        while stale < self.patience:
             bred = yield from self._children(ids, loss)
             children = yield from probe.best(bred)
             # Who was only probed may be born again, when other examples may speak for it.
             self._seen -= {row.tobytes() for row in bred} - {row.tobytes() for row in children}
-            if not len(children):
-                continue
-            told = yield Batch(ids=children, bar=np.full(len(children), self._bar(loss)))
-            ids, loss = self._survivors(ids, loss, children, told.trusted())
+            before, stale = np.nanmin(loss, initial=np.inf), stale + 1
+            if len(children):
+                bar = np.full(len(children), self._bar(loss))
+                told = yield Batch(ids=children, bar=bar)
+                ids, loss = self._survivors(ids, loss, children, told.trusted())
+            if np.nanmin(loss, initial=np.inf) < before:
+                stale = 0
 
     def _bar(self, loss: FloatArray) -> float:
         """A child worse than the worst survivor cannot enter, however much worse."""

@@ -5,7 +5,7 @@ import pytest
 
 from hardprompt.strategies.evolution import CROSSOVERS, Evolution, cross, resize
 from hardprompt.testing import PlantedObjective, converse, planted_space
-from hardprompt.types import EMPTY
+from hardprompt.types import EMPTY, Feedback
 
 A, B = np.zeros(6, dtype=np.int64), np.ones(6, dtype=np.int64)
 
@@ -138,3 +138,16 @@ def test_nothing_is_asked_twice_while_there_is_something_new():
     talk = converse(Evolution(), PlantedObjective(planted_space()), 200)
     rows = np.concatenate([batch.ids for batch, _ in talk if not batch.wants_proposals])
     assert len(np.unique(rows, axis=0)) == len(rows)
+
+
+def test_another_population_begins_where_nothing_is_gained():
+    space = planted_space(6, 3)
+    strategy = started(Evolution(population=4, children=3, patience=2, fluent=0), space)
+    batches = []
+    for _ in range(60):
+        batch = strategy.ask()
+        batches.append(len(batch))
+        worse = np.arange(len(batch)) + float(len(batches))
+        strategy.tell(batch, Feedback(worse, np.ones(len(batch), dtype=bool)))
+    # A population, two generations that are worse, and again.
+    assert batches[:6] == [4, 3, 3, 4, 3, 3]
