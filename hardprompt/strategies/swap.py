@@ -51,17 +51,17 @@ class Swap(Strategy):
     """
 
     name: ClassVar[str] = "swap"
-    width: int = 16  # prompts drawn a step
+    width: int = 32  # prompts drawn a step
     probe: int = 8  # examples that these are measured on first; 0: all of them on all
-    keep: int = 2  # prompts measured on all examples after the probe
+    keep: int = 3  # prompts measured on all examples after the probe
     top_k: int = 32  # tokens of a place that may come
     replace: int = 2  # most tokens changed at once
     buffer: int = 6  # prompts worth going on from
-    starts: int = 16  # prompts measured before the first step
+    starts: int = 8  # prompts measured before the first step
     momentum: float = 0.0  # of the gradient over steps (MAC, Zhang & Wei, 2024)
     merge: int = 3  # joined swaps measured a step
     explore: float = 0.1  # share of swaps drawn from the whole vocabulary
-    fluent: float = 0.5  # share of swaps, and of first prompts, that the model itself would write
+    fluent: float = 0.0  # share of swaps, and of first prompts, that the model itself would write
     likely: int = 96  # tokens of a place that the model finds likeliest
     patience: int = 2
     places: str = "any"
