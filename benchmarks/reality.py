@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -91,8 +92,7 @@ def searched(split: Split, entrant: Entrant, cost: Cost, seed: int) -> dict[str,
     ):
         study = Study(session.objective, entrant.make(), space, ledger, budget=budget, seed=seed)
         ended = study.run()
-    renderer, best = session.scorers["search"].renderer, study.ranking(1)[0]
-    prompts = [renderer.prompt_texts(f.ids, space.slots) for f in diverse(study.ranking(), LISTED)]
+    loss, prompts = _listed(split, study)
     metric = split.evaluator.metric
     chosen_one = max(prompts, key=lambda prompt: metric(prompt, "dev"))  # the first of equals
     hits = split.evaluator.predictions(chosen_one, "test") == session.gold("test")
@@ -101,13 +101,25 @@ def searched(split: Split, entrant: Entrant, cost: Cost, seed: int) -> dict[str,
         "seed": seed,
         "spent": study.spent,
         "ended": ended,
-        "loss": best.loss,
+        "loss": loss,
         "dev": metric(chosen_one, "dev"),
         "test": float(hits.mean()),
         "text": session.template.show(chosen_one),
         "hits": np.packbits(hits).tobytes().hex(),
         "cpu_seconds": time.process_time() - began,
     }
+
+
+def _listed(split: Split, study: Study) -> tuple[float, list[Sequence[str]]]:
+    """The lowest search loss, and the prompts that dev is to judge.
+
+    A published schedule may spend all before it measures its first whole prompt: it found none.
+    """
+    session, ranked = split.session, study.ranking()
+    if not ranked:
+        return split.evaluator.loss(session.no_prompt), [session.no_prompt]
+    renderer, slots = session.scorers["search"].renderer, session.space.slots
+    return ranked[0].loss, [renderer.prompt_texts(f.ids, slots) for f in diverse(ranked, LISTED)]
 
 
 def _judging_seconds(split: Split) -> float:
