@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from hardprompt.space import SearchSpace
 from hardprompt.strategies.base import Script, Strategy
-from hardprompt.strategies.evolution import Evolution
 from hardprompt.strategies.exhaustive import Exhaustive
 from hardprompt.strategies.swap import Swap
 
@@ -16,12 +15,6 @@ def choose(space: SearchSpace) -> tuple[Strategy, str]:
     """The strategy for this space and budget, and the reason in one line."""
     if space.size <= space.budget:
         return Exhaustive(), f"all {space.size:,.0f} prompts fit the budget"
-    swaps = len(space.tokens) * space.length
-    if swaps <= space.budget:
-        return Evolution(), (
-            f"the budget is more than all {swaps:,} swaps of a prompt, so that gradients have "
-            "little to tell"
-        )
     return Swap(), (
         f"{space.size:.1e} prompts are too many to try; swaps guided by gradients "
         "find more per measurement than the others"

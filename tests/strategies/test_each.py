@@ -9,7 +9,6 @@ from hardprompt.errors import UsageError
 from hardprompt.registry import hyperparameters, make_strategy, strategy_class, strategy_names
 from hardprompt.strategies.auto import choose
 from hardprompt.strategies.beam import Beam
-from hardprompt.strategies.evolution import Evolution
 from hardprompt.strategies.exhaustive import Exhaustive
 from hardprompt.strategies.swap import Swap
 from hardprompt.testing import PlantedObjective, best_loss, converse, planted_space
@@ -65,13 +64,7 @@ def test_auto_is_exhaustive_where_that_fits():
     strategy, reason = choose(space)
     assert isinstance(strategy, Exhaustive)
     assert "25 prompts" in reason
-    assert isinstance(choose(replace(space, budget=9))[0], Swap)
-
-
-def test_auto_is_evolution_where_the_budget_covers_every_swap_of_a_prompt():
-    strategy, reason = choose(replace(planted_space(5, 2), budget=10))
-    assert isinstance(strategy, Evolution)
-    assert "10 swaps" in reason
+    assert isinstance(choose(replace(space, budget=24))[0], Swap)
 
 
 def test_unknown_names_get_a_hint():
