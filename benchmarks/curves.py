@@ -28,7 +28,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One space: regret over rows of budget."""
+    """One space: regret over prompts of budget."""
 
     title: str
     budgets: FloatArray  # (points,)
@@ -64,7 +64,7 @@ def _axes(panel: Panel) -> list[str]:
     parts = [
         f'<text x="{WIDTH / 2}" y="-12" text-anchor="middle" font-weight="bold">'
         f"{escape(panel.title)}</text>",
-        f'<text x="{WIDTH / 2}" y="{HEIGHT + 36}" text-anchor="middle">rows of budget</text>',
+        f'<text x="{WIDTH / 2}" y="{HEIGHT + 36}" text-anchor="middle">prompts of budget</text>',
         f'<path d="M0,0V{HEIGHT}H{WIDTH}" fill="none" stroke="#444"/>',
     ]
     for value in TICKS:
