@@ -20,6 +20,7 @@ from hardprompt.ledger import Ledger
 from hardprompt.session import Session
 from hardprompt.study import Study
 
+BEST = 5  # prompts of a space whose regrets are told
 Job = tuple[Entrant, float, int]  # who, on which share of the space, with which seed
 
 
@@ -72,6 +73,7 @@ def about(session: Session, table: Table) -> dict[str, Any]:
         "unwritable": int(np.isnan(table.whole).sum()),
         "optimum": table.scale.optimum,
         "random": table.scale.random,
+        "best": [table.scale.regret(loss) for loss in np.sort(table.whole)[:BEST].tolist()],
         "gradient_price": session.space.gradient_price,
         "table_cpu_seconds": table.cpu_seconds,
     }
