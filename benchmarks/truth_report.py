@@ -66,7 +66,8 @@ def _section(args: argparse.Namespace, stored: Runs, names: list[str], place: st
         f"{about['length']} tokens of {len(about['words'])}: {size:,} prompts, "
         f"{about['unwritable']:,} of which cannot be written. Optimum {about['optimum']:.4f}, "
         f"median {about['random']:.4f}; regrets of the best prompts of all: "
-        f"{', '.join(f'{regret:.3f}' for regret in about['best'])}. Words: {' '.join(about['words'])}.",
+        f"{', '.join(f'{regret:.3f}' for regret in about['best'])}. "
+        f"Words: {' '.join(about['words'])}.",
         "",
         f"| {' | '.join(head)} |",
         "| --- " * len(head) + "|",
