@@ -71,11 +71,9 @@ class Swap(Strategy):
 
     def __post_init__(self) -> None:
         at_least(1, width=self.width, top_k=self.top_k, replace=self.replace, buffer=self.buffer)
-        at_least(1, starts=self.starts, patience=self.patience)
-        at_least(1, likely=self.likely, keep=self.keep)
+        at_least(1, starts=self.starts, patience=self.patience, likely=self.likely, keep=self.keep)
         at_least(0, momentum=self.momentum, merge=self.merge, explore=self.explore)
-        at_least(0, probe=self.probe)
-        at_least(0, fluent=self.fluent, average=self.average)
+        at_least(0, probe=self.probe, fluent=self.fluent, average=self.average)
         one_of((*ALL, *ONE), places=self.places)
         one_of(ACCEPT, accept=self.accept)
         if not self.momentum < 1:
