@@ -35,7 +35,7 @@ from hardprompt.space import SearchSpace
 from hardprompt.strategies.auto import Auto, choose
 from hardprompt.strategies.base import Strategy
 from hardprompt.strategies.exhaustive import Exhaustive
-from hardprompt.tasks import Task, load_choice
+from hardprompt.tasks import Example, Task, load_choice
 from hardprompt.template import Template
 from hardprompt.types import EMPTY, Batch, IntArray
 from hardprompt.verbalizers.joint import JointObjective, after_words, token_sets, words_price
@@ -122,7 +122,7 @@ class Session:
             embeddings=model.embeddings,
             n_examples=len(task.search),
             min_length=config.min_length,
-            strata=np.array([example.label for example in task.search], dtype=np.int64),
+            strata=_labels(task.search),
         )
         sets = token_sets(config.label_sets, scorers["search"], vocabulary.tokens)
         # Who tries everything wants the true order.
@@ -185,8 +185,7 @@ class Session:
         return RACED_PIECE if self.config.race else PIECE
 
     def gold(self, split: str) -> IntArray:
-        rows = getattr(self.task, split)
-        return np.array([example.label for example in rows], dtype=np.int64)
+        return _labels(getattr(self.task, split))
 
     def example(self) -> str:
         """The first row exactly as the model reads it, with a prompt's place shown."""
@@ -332,6 +331,10 @@ def _scorers(
         texts, cut[split] = cut_texts(renderer, texts, longest, room)
         scorers[split] = Scorer(model, renderer, texts, labels, slots, probes)
     return scorers, cut
+
+
+def _labels(rows: Sequence[Example]) -> IntArray:
+    return np.array([example.label for example in rows], dtype=np.int64)
 
 
 def default_budget(model: PromptModel, scorer: Scorer, screened: bool) -> float:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from hardprompt.strata import even_order
 from hardprompt.types import EMPTY, Batch, BoolArray, FloatArray, IntArray
 
 
@@ -117,18 +118,9 @@ class SearchSpace:
         return tuple(tuple(int(token) for token in part if token != EMPTY) for part in parts)
 
     def sample(self, rng: np.random.Generator, n: int) -> IntArray:
-        """`(n,)` examples, ascending, with its share of every stratum; all where n is more.
-
-        Proportionate stratified sampling (Cochran, 1977, chapter 5). What moves a model towards
-        one label gains on its examples what it loses on the others': a sample that is even in
-        the classes sees the mean much nearer than one that is not.
-        """
-        strata = np.zeros(self.n_examples) if self.strata is None else self.strata
-        place = np.empty(self.n_examples)
-        for stratum in np.unique(strata):
-            members = rng.permutation(np.flatnonzero(strata == stratum))
-            place[members] = (np.arange(len(members)) + 0.5) / len(members)
-        return np.sort(np.lexsort((rng.random(self.n_examples), place))[:n])
+        """`(n,)` examples, ascending, with its share of every stratum; all where n is more."""
+        strata = np.zeros(self.n_examples, dtype=np.int64) if self.strata is None else self.strata
+        return np.sort(even_order(strata, rng)[:n])
 
     def price(self, batch: Batch) -> float:
         """Rows that one row of this batch costs: the one place that knows it."""

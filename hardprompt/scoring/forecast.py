@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import stdtrit
 
+from hardprompt.strata import even_order
 from hardprompt.types import FloatArray, IntArray
 
 LEVEL = 0.05  # chance, at most and at each look, that a row exactly at its bar is given up
@@ -91,16 +92,8 @@ def looks(n: int) -> list[int]:
 def common_order(gold: IntArray, patterns: FloatArray, rng: np.random.Generator) -> IntArray:
     """All examples in a random order, every beginning of which has its share of each class, and
     is like the whole in the `(n, k)` patterns (rerandomisation; Morgan & Rubin, 2012)."""
-    orders = [_stratified(gold, rng) for _ in range(ORDERS)]
+    orders = [even_order(gold, rng) for _ in range(ORDERS)]
     return min(orders, key=lambda order: _unevenness(patterns[order]))
-
-
-def _stratified(gold: IntArray, rng: np.random.Generator) -> IntArray:
-    place = np.empty(len(gold))
-    for label in np.unique(gold):
-        members = rng.permutation(np.flatnonzero(gold == label))
-        place[members] = (np.arange(len(members)) + 0.5) / len(members)
-    return np.lexsort((rng.random(len(gold)), place))
 
 
 def _unevenness(patterns: FloatArray) -> float:

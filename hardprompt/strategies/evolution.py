@@ -50,9 +50,9 @@ class Evolution(Strategy):
         at_least(2, population=self.population)
         at_least(1, children=self.children, tournament=self.tournament)
         at_least(1, keep=self.keep, patience=self.patience)
-        at_least(0, probe=self.probe)
         at_least(1, neighbours=self.neighbours, likely=self.likely)
         at_least(0, mutation=self.mutation, near=self.near, fluent=self.fluent, resize=self.resize)
+        at_least(0, probe=self.probe)
         if self.elites is not None:
             at_least(0, elites=self.elites)
         one_of(CROSSOVERS, crossover=self.crossover)

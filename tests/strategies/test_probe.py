@@ -72,7 +72,7 @@ def test_a_probe_that_saves_nothing_is_left_out(n_examples, examples, keep):
 
 
 @pytest.mark.parametrize(
-    "strategy", [Swap(fluent=0, merge=0, keep=3), Evolution(fluent=0, keep=3)], ids=["swap", "ga"]
+    "strategy", [Swap(merge=0), Evolution(fluent=0, keep=3)], ids=["swap", "ga"]
 )
 def test_only_the_best_of_a_probe_are_measured_on_all_examples(strategy):
     space = space_of(64)
