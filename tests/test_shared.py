@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from transformers.pytorch_utils import Conv1D
 
 from hardprompt.errors import HardpromptError
 from hardprompt.models.causal import CausalModel
 from hardprompt.models.choose import causal_model, unusual
 from hardprompt.models.codec import Codec
-from hardprompt.models.gelu import ROWS, TanhGelu
+from hardprompt.models.gelu import ROWS, Conv1DGelu, TanhGelu
 from hardprompt.models.labels import LabelTrie
 from hardprompt.models.load import _info, load_model, screening_model
 from hardprompt.models.reader import Reader
@@ -305,6 +306,27 @@ def test_the_fast_gelu_is_the_tanh_approximation(dtype, atol):
     leaf = x.clone().requires_grad_()
     TanhGelu()(leaf).sum().backward()
     assert torch.isfinite(leaf.grad).all()
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 5e-6), (torch.bfloat16, 0.04)])
+def test_a_layer_and_its_gelu_in_one_step_are_both(dtype, atol):
+    """In float32 oneDNN sums in another order than addmm: some units of the last place of 5."""
+    generator = torch.Generator().manual_seed(0)
+    layer = Conv1D(24, 8)
+    layer.weight.data.normal_(generator=generator)
+    layer.bias.data.normal_(generator=generator)
+    layer, x = layer.to(dtype), torch.randn(3, 5, 8, generator=generator).to(dtype)
+    fused = Conv1DGelu(layer)
+    assert fused.state_dict().keys() == layer.state_dict().keys()
+    right = torch.nn.functional.gelu(
+        x.double() @ layer.weight.double() + layer.bias.double(), approximate="tanh"
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(fused(x).double(), right, atol=atol, rtol=0.01)
+    tracked = fused(x)
+    tracked.sum().backward()
+    torch.testing.assert_close(tracked.double(), right, atol=atol, rtol=0.01)
+    assert torch.isfinite(layer.weight.grad).all()
 
 
 @pytest.mark.parametrize("template", ["text first", "prompt first", "around"])

@@ -7,8 +7,10 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import Module, functional
+from transformers.pytorch_utils import Conv1D
 
 CUBIC, SLOPE = 0.044715, 2 * math.sqrt(2 / math.pi)
+HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 ROWS = 256  # converted together: few enough to stay in the caches
 
 
@@ -30,6 +32,30 @@ class TanhGelu(Module):
             piece = rows[low : low + ROWS]
             out.view(rows.shape)[low : low + ROWS] = _activated(piece.float())
         return out
+
+
+class Conv1DGelu(Conv1D):
+    """A linear layer of GPT-2 and its activation, on a CPU in one step by oneDNN.
+
+    The product is activated while it lies in the caches, before it is rounded.
+    """
+
+    def __init__(self, layer: Conv1D) -> None:
+        super().__init__(layer.nf, layer.nx)  # type: ignore[no-untyped-call]
+        self.weight, self.bias = layer.weight, layer.bias
+        self._activation = TanhGelu()
+
+    def forward(self, states: Tensor) -> Tensor:
+        tracked = torch.is_grad_enabled() and (states.requires_grad or self.weight.requires_grad)
+        if tracked or states.device.type != "cpu" or not HAS_ONEDNN:
+            activated: Tensor = self._activation(
+                super().forward(states)  # type: ignore[no-untyped-call]
+            )
+            return activated
+        fused: Tensor = torch.ops.mkldnn._linear_pointwise(
+            states, self.weight.t(), self.bias, "gelu", [], "tanh"
+        )
+        return fused
 
 
 def _activated(x: Tensor) -> Tensor:

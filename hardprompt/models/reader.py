@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import Identity, functional
 from transformers.activations import NewGELUActivation
+from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 
 from hardprompt.models.batched import as_input, joined
 from hardprompt.models.cascade import (
@@ -18,7 +19,7 @@ from hardprompt.models.cascade import (
     last_layer_once,
     parts_after_attention,
 )
-from hardprompt.models.gelu import TanhGelu
+from hardprompt.models.gelu import Conv1DGelu, TanhGelu
 from hardprompt.models.labels import LabelTrie
 
 FLOATS = 16  # numbers, by the width of the model, that a token takes while it is read
@@ -140,3 +141,5 @@ def _fuse(model: Any) -> None:
         for name, child in module.named_children():
             if isinstance(child, NewGELUActivation):
                 setattr(module, name, TanhGelu())
+        if isinstance(module, GPT2MLP) and isinstance(module.act, TanhGelu):
+            module.c_fc, module.act = Conv1DGelu(module.c_fc), Identity()
