@@ -56,7 +56,8 @@ class PromptModel(Protocol):
     ) -> FloatArray:
         """`(n, g, classes)`: log p(label word | row) up to a constant of each row, for n prompts,
         given slot by slot as `(n, k)` ids or `(n, k, dim)` points. `members` are the g rows of
-        the group to score; None: all."""
+        the group to score; None: all. Of a group with `targets` it is `(n, g, 1)`: the mean
+        log-probability of a token of what each row ends in, and `labels` say nothing."""
         ...
 
     def gradient(
@@ -69,7 +70,7 @@ class PromptModel(Protocol):
     ) -> tuple[FloatArray, list[FloatArray]]:
         """`(n, g, classes)` log-probabilities, and per slot `(n, k, dim)` the gradient of the
         negative log-likelihood, summed over the g rows: softmax over the classes against
-        `gold`, the right class of each row of the group."""
+        `gold`, the right class of each row of the group; of `targets`, the mean of their tokens."""
         ...
 
     def next_token_log_probs(self, group: Group, prompts: Sequence[IntArray]) -> FloatArray:

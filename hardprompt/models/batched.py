@@ -22,6 +22,7 @@ from hardprompt.scoring.plan import Group, Row, group_rows
 from hardprompt.types import FloatArray, IntArray
 
 EMBEDDING_CHUNK = 8192
+FLOATS = 16  # numbers, by the width of the model, that a token takes while it is read
 
 
 class BatchedModel(Alone):
@@ -106,7 +107,8 @@ class BatchedModel(Alone):
             scores: FloatArray = self._labels(group, labels, parts, example).cpu().numpy()
             return scores
 
-        for low, high, scores in self._batcher.split(n * g, self._width(group, slots), run):
+        width = self._width(group, slots) + self._target_room(group)
+        for low, high, scores in self._batcher.split(n * g, width, run):
             out[low:high] = scores
         return out.reshape(n, g, len(labels))
 
@@ -132,7 +134,7 @@ class BatchedModel(Alone):
             with torch.enable_grad():
                 parts = self._parts(group, leaves, pairs // g, example)
                 scores = self._labels(group, labels, parts, example)
-                nll = -scores.log_softmax(-1).gather(1, targets[example, None]).sum()
+                nll = surprise(scores, None if group.targets is not None else targets[example])
                 found = torch.autograd.grad(nll, leaves, allow_unused=True)
             kept = tuple(
                 torch.zeros_like(leaf) if part is None else part
@@ -141,7 +143,7 @@ class BatchedModel(Alone):
             return scores.detach().cpu().numpy(), kept
 
         # A backward pass holds the activations of every layer: twice the room.
-        width = 2 * self._width(group, slots)
+        width = 2 * (self._width(group, slots) + self._target_room(group))
         for low, high, (scores, parts) in self._batcher.split(n * g, width, run):
             out[low:high] = scores
             for total, part in zip(totals, parts, strict=True):
@@ -218,6 +220,12 @@ class BatchedModel(Alone):
         constant = sum(part.shape[1] for part in group.segments)
         return int(constant + sum(slot.shape[1] for slot in slots))
 
+    def _target_room(self, group: Group) -> int:
+        """Tokens that a batch must count for the logits of the texts to be written in each row."""
+        if group.targets is None:
+            return 0
+        return int(group.targets.max()) * logits_room(self._model)
+
     def _parts(
         self, group: Group, slots: Sequence[Tensor], cand: Tensor, example: Tensor
     ) -> list[Tensor]:
@@ -232,6 +240,20 @@ class BatchedModel(Alone):
     def _inputs(self, parts: list[Tensor]) -> dict[str, Tensor]:
         """Rows for the model's forward pass: as ids, or as points where a part is given so."""
         return as_input(joined(self._model, parts))
+
+
+def logits_room(model: Any) -> int:
+    """The logits of one place take as much memory as reading so many tokens."""
+    table = model.get_input_embeddings().weight
+    return int(-(-table.shape[0] // (FLOATS * table.shape[1])))
+
+
+def surprise(scores: Tensor, gold: Tensor | None) -> Tensor:
+    """The negative log-likelihood summed over all rows: of the right classes `gold` (...) among
+    `scores` (..., classes); None: of what the rows end in, which the scores are."""
+    if gold is None:
+        return -scores.sum()
+    return -scores.log_softmax(-1).gather(-1, gold[..., None]).sum()
 
 
 def joined(model: Any, parts: Sequence[Tensor]) -> Tensor:

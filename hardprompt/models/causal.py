@@ -13,6 +13,7 @@ from transformers import DynamicCache
 from hardprompt.models.base import Labels, ModelInfo
 from hardprompt.models.batched import BatchedModel
 from hardprompt.models.codec import Codec
+from hardprompt.models.targets import Targets
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.plan import Group
 from hardprompt.types import IntArray
@@ -46,6 +47,8 @@ class CausalModel(BatchedModel):
 
     def _labels(self, group: Group, labels: Labels, parts: list[Tensor], example: Tensor) -> Tensor:
         """`(rows, classes)`; one forward pass for each distinct beginning of a label word."""
+        if group.targets is not None:
+            return self._targets(group, parts, example)[:, None]
         head = self._head(group)
         last = self._tensor(group.last)[example]
         end = last - int(group.last.max())  # <= 0: where the true end lies, from the row's end
@@ -63,6 +66,16 @@ class CausalModel(BatchedModel):
                     ids = torch.tensor(label, device=self._device)
                     out[:, c] = log_probs[:, torch.arange(m, device=self._device), ids].sum(1)
         return out
+
+    def _targets(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
+        """`(rows,)`: the mean log-probability of a token of what each row ends in."""
+        targets = Targets.of(group, example)
+        keep = group.spread + targets.tokens.shape[1] + 1
+        logits = self._logits(parts, example, self._head(group), keep).float()
+        # Positions counted from the first that is kept.
+        ends = self._tensor(group.last)[example] - int(group.last.max()) + logits.shape[1]
+        rows = torch.arange(len(example), device=self._device)[:, None]
+        return targets.mean(logits[rows, targets.places(ends)])
 
     def _hidden(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
         output = self._model(**self._inputs(parts), use_cache=False, output_hidden_states=True)

@@ -10,7 +10,7 @@ from torch.nn import Identity, functional
 from transformers.activations import NewGELUActivation
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 
-from hardprompt.models.batched import as_input, joined
+from hardprompt.models.batched import as_input, joined, logits_room
 from hardprompt.models.cascade import (
     NAME,
     Context,
@@ -21,8 +21,7 @@ from hardprompt.models.cascade import (
 )
 from hardprompt.models.gelu import Conv1DGelu, TanhGelu
 from hardprompt.models.labels import LabelTrie
-
-FLOATS = 16  # numbers, by the width of the model, that a token takes while it is read
+from hardprompt.models.targets import Targets
 
 
 class Reader:
@@ -36,9 +35,7 @@ class Reader:
         n_layers = int(model.config.get_text_config().num_hidden_layers)
         self._last_layer = n_layers - 1
         self._after_attention = parts_after_attention(model, n_layers)
-        table = model.get_input_embeddings().weight
-        # The logits of one place take as much memory as reading so many tokens.
-        self._per_logits = int(-(-table.shape[0] // (FLOATS * table.shape[1])))
+        self._per_logits = logits_room(model)
         model.set_attn_implementation(NAME)
         _fuse(model)
 
@@ -88,6 +85,20 @@ class Reader:
         states = self._states(self.joined([rows, nodes]), reading, places)
         ends_of_rows = states.gather(1, (last - 1)[..., None].expand(-1, -1, states.shape[-1]))
         return self._word_scores(torch.cat([ends_of_rows, states[:, w:]], 1), trie)
+
+    def target_scores(
+        self,
+        rows: Tensor,
+        targets: Targets,
+        context: Context | None = None,
+        ends: Tensor | None = None,
+    ) -> Tensor:
+        """`(rows,)`: the mean log-probability of a token of what each row ends in; `ends` as of
+        `label_scores`."""
+        states = self._states(rows, Reading(context))
+        last = torch.full((len(rows),), rows.shape[1], device=rows.device) if ends is None else ends
+        places = targets.places(last)[..., None].expand(-1, -1, states.shape[-1])
+        return targets.mean(self._logits(states.gather(1, places)))
 
     def _word_scores(self, states: Tensor, trie: LabelTrie) -> Tensor:
         """`states` (rows, 1 + M, dim) at the row's end and the nodes."""

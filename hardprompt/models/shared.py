@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from hardprompt.models.base import Labels, ModelInfo
+from hardprompt.models.batched import surprise
 from hardprompt.models.cascade import Context
 from hardprompt.models.causal import CausalModel
 from hardprompt.models.codec import Codec
 from hardprompt.models.labels import LabelTrie
 from hardprompt.models.reader import Reader
+from hardprompt.models.targets import Targets
 from hardprompt.models.texts import Texts
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.plan import Group, Row, group_beginnings
@@ -58,6 +60,8 @@ class SharedCausalModel(CausalModel):
         out = torch.empty(n, len(chosen), len(labels), device=self._device)
         if group.first is None:
             self._behind_prompts(group, trie, slots, chosen, out)
+        elif group.targets is not None:
+            self._written_behind_texts(group, slots, chosen, out)
         else:
             self._behind_texts(group, trie, slots, chosen, out)
         scores: FloatArray = out.cpu().double().numpy()
@@ -82,8 +86,8 @@ class SharedCausalModel(CausalModel):
             leaves = [slot[low:high].clone().requires_grad_() for slot in slots]
             with torch.enable_grad():
                 scores = scores_of(leaves, start, stop)
-                wanted = targets[start:stop].expand(high - low, -1)[..., None]
-                nll = -scores.log_softmax(-1).gather(2, wanted).sum()
+                told = group.targets is not None
+                nll = surprise(scores, None if told else targets[start:stop].expand(high - low, -1))
                 slopes = torch.autograd.grad(nll, leaves)
             return scores.detach(), slopes
 
@@ -104,9 +108,13 @@ class SharedCausalModel(CausalModel):
             texts = self._texts_of(group, chosen, 0).up_to(0)
 
             def behind(leaves: list[Tensor], start: int, stop: int) -> Tensor:
-                return self._scores(self._tails(group, leaves), trie, texts.cut(start, stop))
+                context = texts.cut(start, stop)
+                if group.targets is not None:
+                    return self._written(group, leaves, context, chosen[start:stop])
+                return self._scores(self._tails(group, leaves), trie, context)
 
-            return behind, self._width(group, slots) - group.segments[0].shape[1]
+            width = self._width(group, slots) - group.segments[0].shape[1]
+            return behind, width + self._target_room(group)
 
         varying = _varying(group)
 
@@ -116,7 +124,7 @@ class SharedCausalModel(CausalModel):
             context = self._context(heads)
             return self._through(group, trie, leaves, varying, context, each, chosen[start:stop])
 
-        return whole, self._width(group, slots)
+        return whole, self._width(group, slots) + self._target_room(group)
 
     @torch.no_grad()
     def next_token_log_probs(self, group: Group, prompts: Sequence[IntArray]) -> FloatArray:
@@ -157,6 +165,47 @@ class SharedCausalModel(CausalModel):
                 rows = self._tensor(step.rows)
                 part = tails[rows, step.depth :]
                 self._fill(out, rows, part, trie, texts.up_to(step.depth))
+
+    def _written_behind_texts(
+        self, group: Group, slots: list[Tensor], chosen: Tensor, out: Tensor
+    ) -> None:
+        """Each text goes on with an end of its own, so that only the texts are shared."""
+        texts = self._texts_of(group, chosen, 0).up_to(0)
+
+        def run(low: int, high: int, start: int, stop: int) -> Tensor:
+            prompts = [slot[low:high] for slot in slots]
+            return self._written(group, prompts, texts.cut(start, stop), chosen[start:stop])
+
+        width = self._width(group, slots) - group.segments[0].shape[1] + self._target_room(group)
+        for (low, high, start, stop), scores in self._batcher.tiles(
+            len(slots[0]), len(chosen), width, run, fewest=TEXTS
+        ):
+            out[low:high, start:stop] = scores
+
+    def _written(
+        self, group: Group, prompts: Sequence[Tensor], context: Context, members: Tensor
+    ) -> Tensor:
+        """`(n, g, 1)`: what is to be written behind each of the texts and prompts."""
+        n = len(prompts[0])
+        cand = torch.arange(n, device=self._device).repeat(len(members))
+        example = members.repeat_interleave(n)
+        tokens = self._reader.joined(self._parts(group, prompts, cand, example)[1:])
+        found = self._endings(group, example, tokens, context)
+        return found.view(len(members), n, 1).transpose(0, 1)
+
+    def _endings(
+        self, group: Group, example: Tensor, tokens: Tensor, context: Context | None
+    ) -> Tensor:
+        targets = Targets.of(group, example)
+        return self._reader.target_scores(
+            tokens, targets, context, self._ends(group, example, tokens)
+        )
+
+    def _ends(self, group: Group, example: Tensor, tokens: Tensor) -> Tensor | None:
+        """`(rows,)` true lengths of rows of tokens; None: none is padded."""
+        if not group.spread:
+            return None
+        return tokens.shape[1] - int(group.last.max()) + self._tensor(group.last)[example]
 
     def _fill(
         self, out: Tensor, rows: Tensor, tails: Tensor, trie: LabelTrie, context: Context
@@ -200,7 +249,8 @@ class SharedCausalModel(CausalModel):
     ) -> None:
         varying = _varying(group) if slots else 0
         heads = self._before_texts(group, slots, varying)
-        width = self._width(group, slots) - heads.shape[1] + self._reader.room_for(trie)
+        width = self._width(group, slots) - heads.shape[1]
+        width += self._reader.room_for(trie) + self._target_room(group)
         for numbers, rows in _sharing(heads, alone=len(slots) == varying):
             context = self._known_context(heads[numbers])
 
@@ -238,11 +288,11 @@ class SharedCausalModel(CausalModel):
         example = members.repeat(rows.numel())
         parts = self._parts(group, slots, cand, example)[2 * varying :]
         tokens = self._reader.joined(parts)
-        ends = None
-        if group.spread:
-            last = self._tensor(group.last)
-            ends = tokens.shape[1] - int(group.last.max()) + last[example]
-        found = self._reader.label_scores(tokens, trie, context, ends)
+        if group.targets is not None:
+            found = self._endings(group, example, tokens, context)
+        else:
+            ends = self._ends(group, example, tokens)
+            found = self._reader.label_scores(tokens, trie, context, ends)
         return found.view(rows.numel(), len(members), -1)
 
     def _before_texts(self, group: Group, slots: Sequence[Tensor], varying: int) -> Tensor:

@@ -27,6 +27,8 @@ class Row:
     # Models that read in both directions: the segment that holds the label, and how many of its
     # tokens stand before it. None: the label follows the row.
     label: tuple[int, int] | None = None
+    # Tokens at the row's end that the model is to write; 0: a label word is to follow.
+    target: int = 0
 
     @property
     def length(self) -> int:
@@ -44,14 +46,16 @@ class Row:
 
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: a model keeps caches by group
 class Group:
-    """Examples whose segments have equal lengths, but for one, which is padded: the last, or the
-    first where `first` is given and all others are the same for all."""
+    """Examples whose segments have equal lengths, but for the last, which is padded. Where `first`
+    is given, the first is padded and all others are the same for all, unless texts to be written
+    end them."""
 
     examples: IntArray  # (g,) their numbers
     segments: tuple[IntArray, ...]  # (g, t) each
     last: IntArray  # (g,) true lengths of the last segment
     first: IntArray | None = None  # (g,) true lengths of the first segment
     label: tuple[int, IntArray] | None = None  # as of `Row`: the segment, (g,) tokens before it
+    targets: IntArray | None = None  # (g,) as of `Row`; None: label words follow
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -77,10 +81,10 @@ def group_rows(rows: Sequence[Row], examples: Sequence[int], *, exact: bool = Fa
 
 def group_beginnings(rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:
     """Groups for a model that reads each beginning once: where rows begin differently and go on
-    alike, beginnings of like length; else rows of equal length."""
+    alike, or to a text to be written, rows of like lengths; else rows of equal length."""
     if len({rows[i].segments[0] for i in examples}) == 1 or len(rows[examples[0]].segments) == 1:
         return group_rows(rows, examples, exact=True)
-    order = sorted(examples, key=lambda i: (rows[i].segments[1:], len(rows[i].segments[0]), i))
+    order = sorted(examples, key=lambda i: (*_going_on(rows[i]), len(rows[i].segments[0]), i))
     groups: list[list[int]] = []
     for i in order:
         if groups and len(groups[-1]) < BEGINNINGS and _go_on_alike(rows[groups[-1][0]], rows[i]):
@@ -91,7 +95,16 @@ def group_beginnings(rows: Sequence[Row], examples: Sequence[int]) -> list[Group
 
 
 def _go_on_alike(first: Row, row: Row) -> bool:
+    if first.target:
+        *heads, last = shape(first)[1:]
+        *other, length = shape(row)[1:]
+        return heads == other and length <= (1 + SPREAD) * last
     return first.segments[1:] == row.segments[1:]
+
+
+def _going_on(row: Row) -> tuple[object, ...]:
+    """What rows that may be read together are sorted by, besides their beginnings."""
+    return shape(row)[:0:-1] if row.target else row.segments[1:]
 
 
 def _pack_beginnings(rows: Sequence[Row], members: list[int]) -> Group:
@@ -99,7 +112,7 @@ def _pack_beginnings(rows: Sequence[Row], members: list[int]) -> Group:
     ends = [replace(rows[i], segments=rows[i].segments[1:]) for i in members]
     alike = pack_rows(ends, list(range(len(ends))))
     examples = np.array(members, dtype=np.int64)
-    return Group(examples, (beginnings, *alike.segments), alike.last, first)
+    return Group(examples, (beginnings, *alike.segments), alike.last, first, targets=alike.targets)
 
 
 def shape(row: Row) -> tuple[int, ...]:
@@ -126,6 +139,7 @@ def pack_rows(rows: Sequence[Row], members: list[int]) -> Group:
         (*constant, padded),
         lengths,
         label=_places(rows, members),
+        targets=_targets(rows, members),
     )
 
 
@@ -136,6 +150,11 @@ def _pad(parts: Sequence[tuple[int, ...]]) -> tuple[IntArray, IntArray]:
     for row, part in zip(padded, parts, strict=True):
         row[: len(part)] = part
     return padded, lengths
+
+
+def _targets(rows: Sequence[Row], members: list[int]) -> IntArray | None:
+    found = np.array([rows[i].target for i in members], dtype=np.int64)
+    return found if found.any() else None
 
 
 def _places(rows: Sequence[Row], members: list[int]) -> tuple[int, IntArray] | None:
