@@ -113,9 +113,7 @@ def test_some_members_are_scored_as_all_are(make_model, template):
 
 def test_texts_that_go_on_alike_but_for_what_is_written_are_read_together(make_model):
     _, model = make_model("llama")
-    rows = [
-        replace(row, segments=(row.segments[0], row.segments[1])) for row in rows_of("text first")
-    ]
+    rows = rows_of("text first")
     groups = model.groups(rows, range(len(rows)))
     assert all(group.first is not None for group in groups)
     assert len(groups) < len(rows)
