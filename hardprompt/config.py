@@ -26,6 +26,7 @@ class TaskChoice:
     test: str | None = None
     text_field: str = "text"
     label_field: str = "label"
+    target_field: str | None = None  # where texts to be written are; None: labels are asked for
     labels: str | None = None  # "name=word,name=word"; None: the names found, sorted; or AUTO
     search_rows: int | None = 128  # None: all
     seed: int = 0
@@ -40,10 +41,13 @@ class TaskChoice:
             ("--test", self.test is not None),
             ("--text-field", self.text_field != "text"),
             ("--label-field", self.label_field != "label"),
+            ("--target-field", self.target_field is not None),
             ("--labels", self.labels not in (None, AUTO)),
         ):
             if given and self.data is None:
                 raise UsageError(f"{option} belongs to --data FILE; a task says it itself")
+        if self.target_field is not None and (self.labels or self.label_field != "label"):
+            raise UsageError("--target-field asks for texts, --labels and --label-field for labels")
         if (self.dev is None) != (self.test is None):
             raise UsageError(
                 "--dev and --test belong together; without them --data is split in three"

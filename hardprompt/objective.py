@@ -10,7 +10,7 @@ import numpy as np
 
 from hardprompt.scoring.fluency import Fluency
 from hardprompt.scoring.forecast import FEWEST, REFERENCES, Forecast
-from hardprompt.scoring.losses import Loss, normalise
+from hardprompt.scoring.losses import Loss
 from hardprompt.scoring.plan import Group, Row, pack_rows, shape
 from hardprompt.scoring.race import drop, race, smallest
 from hardprompt.scoring.scorer import Scorer
@@ -207,7 +207,7 @@ class Objective:
                     group, self.scorer.labels, gold, slots, members
                 )
                 examples = group.examples if members is None else group.examples[members]
-                scores[numbers[:, None], examples] = normalise(found)
+                scores[numbers[:, None], examples] = self.scorer.formed(found)
                 for a, k, slope in zip(starts, widths, slopes, strict=True):
                     gradient[numbers, a : a + k] += slope
 

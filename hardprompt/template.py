@@ -29,7 +29,8 @@ class Template:
     `parts` are literal strings, `Slot`s and None (the text), in order, up to the label;
     `before_label` is what separates the label word from the rest (it is scored with the label,
     because tokenizers join a space to the word that follows it). `tail` is what follows the
-    label, for models that read in both directions.
+    label, for models that read in both directions. Where a text is to be written, `{source}`
+    says the same as `{text}`, and what is written stands in the place of the label.
     """
 
     source: str
@@ -158,7 +159,7 @@ def _placeholder(source: str, match: re.Match[str]) -> Slot | None:
     name, width = match.groups()
     if name == "prompt":
         return Slot(None if width is None else int(width))
-    if name == "text" and width is None:
+    if name in ("text", "source") and width is None:
         return None
     raise _bad(source, f"no placeholder {match.group()}; there are {{prompt}}, {{text}}, {{label}}")
 

@@ -33,6 +33,10 @@ FIELDS = (
     click.option("--text-field", default="text", show_default=True, help="Where the texts are."),
     click.option("--label-field", default="label", show_default=True, help="Where the labels are."),
     click.option(
+        "--target-field",
+        help="Where the texts are that the model is to write, instead of labels.",
+    ),
+    click.option(
         "--labels",
         metavar="NAME=WORD,...",
         help="The labels in their order, and the word that the model is to write for each; "

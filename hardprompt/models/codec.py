@@ -90,6 +90,18 @@ class Codec:
         first = self.encode(ANCHOR)
         return self.encode(f"{ANCHOR} {ANCHOR}")[len(first) :] == first[len(self.prefix) :]
 
+    @property
+    def end_id(self) -> int | None:
+        """What a model writes where a text ends; None: the tokenizer has no such token."""
+        found: int | None = self._tokenizer.eos_token_id
+        return found
+
+    def following(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text as it is read after other text, whatever that is."""
+        anchor, _ = self._anchor
+        encoded = self._tokenizer([ANCHOR + text for text in texts], add_special_tokens=False)
+        return [list(ids)[len(anchor) :] for ids in encoded["input_ids"]]
+
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
         return text

@@ -44,6 +44,12 @@ class Row:
         return list(itertools.chain(*parts))
 
 
+def ending(row: Row, target: tuple[int, ...]) -> Row:
+    """The row with a text to be written at its end."""
+    *heads, last = row.segments
+    return replace(row, segments=(*heads, last + target), target=len(target))
+
+
 @dataclass(frozen=True, eq=False)  # compared and hashed by identity: a model keeps caches by group
 class Group:
     """Examples whose segments have equal lengths, but for the last, which is padded. Where `first`

@@ -12,9 +12,11 @@ from hardprompt.errors import HardpromptError
 from hardprompt.models.base import Labels, PromptModel
 from hardprompt.scoring.compile import Renderer, compile_rows
 from hardprompt.scoring.losses import normalise
-from hardprompt.scoring.plan import Group, Row, group_rows
+from hardprompt.scoring.plan import Group, Row, ending, group_rows
 from hardprompt.types import EMPTY, BoolArray, FloatArray, IntArray
 
+# In the place of label words where texts are to be written: each row scores a single figure.
+WRITTEN: Labels = ((),)
 # So many prompts measured together fill batches with rows of one length.
 FEW = 4
 
@@ -31,11 +33,12 @@ def score_texts(
 
 
 def score_rows(model: PromptModel, rows: Sequence[Row], labels: Labels) -> FloatArray:
-    """`(N, classes)` log-probabilities of the classes in rows without slots."""
+    """`(N, classes)` log-probabilities of the classes in rows without slots; of texts to be
+    written, `(N, 1)` means over their tokens."""
     out = np.empty((len(rows), len(labels)))
     for group in group_rows(rows, range(len(rows))):
         out[group.examples] = model.label_log_probs(group, labels, [])[0]
-    return normalise(out)
+    return out if labels == WRITTEN else normalise(out)
 
 
 class Scorer:
@@ -50,16 +53,21 @@ class Scorer:
         labels: Labels,
         slots: tuple[int, ...],
         probes: tuple[int, int],
+        targets: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
+        """`targets` are the tokens of the text to be written for each of the texts; then `labels`
+        are `WRITTEN`."""
         self.model, self.renderer, self.labels, self.slots = model, renderer, labels, slots
         self.texts = list(texts)
+        self.targets = targets
         self._probes = probes
         self._sample = min(self.texts, key=len)
         self._frames: dict[tuple[bool, ...], Row | None] = {}
 
     def on(self, model: PromptModel) -> Scorer:
         """The same rows on another model with the same tokenizer."""
-        return Scorer(model, self.renderer, self.texts, self.labels, self.slots, self._probes)
+        same = self.renderer, self.texts, self.labels, self.slots, self._probes, self.targets
+        return Scorer(model, *same)
 
     def labelled(self, labels: Labels) -> Scorer:
         """The same rows in the same groups, with other label words."""
@@ -72,7 +80,11 @@ class Scorer:
         """`(N, classes)` for one prompt given as the text of each slot; any text will do.
         `labels` None: the scorer's own."""
         labels = self.labels if labels is None else labels
-        return score_texts(self.model, self.renderer, prompts, self.texts, labels)
+        return score_rows(self.model, self.filled(prompts), labels)
+
+    def filled(self, prompts: Sequence[str]) -> list[Row]:
+        """The rows of `by_text`."""
+        return self._ended(self.renderer.rows([prompts] * len(self.texts), self.texts))
 
     def after(self, beginnings: Sequence[str]) -> FloatArray:
         """`(N, classes)` of each text without a prompt, written after a beginning of its own."""
@@ -81,7 +93,16 @@ class Scorer:
     def without_prompt(self, beginnings: Sequence[str]) -> list[Row]:
         """The rows of `after`."""
         empty = ("",) * len(self.slots)
-        return self.renderer.rows([empty] * len(self.texts), self.texts, beginnings)
+        return self._ended(self.renderer.rows([empty] * len(self.texts), self.texts, beginnings))
+
+    def _ended(self, rows: list[Row]) -> list[Row]:
+        if self.targets is None:
+            return rows
+        return [ending(row, target) for row, target in zip(rows, self.targets, strict=True)]
+
+    def formed(self, scores: FloatArray) -> FloatArray:
+        """Log-probabilities from what a model tells."""
+        return scores if self.targets is not None else normalise(scores)
 
     def by_points(self, points: FloatArray) -> FloatArray:
         """`(N, classes)` for one soft prompt, `(length, dim)` points, one slot after another."""
@@ -89,7 +110,7 @@ class Scorer:
         out = np.empty((len(self.rows), len(self.labels)))
         for group in self.groups:
             out[group.examples] = self.model.label_log_probs(group, self.labels, slots)[0]
-        return normalise(out)
+        return self.formed(out)
 
     def hidden(self, prompts: Sequence[str]) -> FloatArray:
         """`(N, dim)` what the model holds of each text where it would write the label word."""
@@ -101,6 +122,10 @@ class Scorer:
 
     @cached_property
     def rows(self) -> list[Row]:
+        return self._ended(self._open_rows)
+
+    @cached_property
+    def _open_rows(self) -> list[Row]:
         return compile_rows(self.renderer, self.texts, (True,) * len(self.slots), self._probes)
 
     @cached_property
@@ -139,7 +164,7 @@ class Scorer:
             for group, members in parts:
                 scores = self.model.label_log_probs(group, self.labels, prompts, members)
                 examples = group.examples if members is None else group.examples[members]
-                out[numbers[:, None], examples] = normalise(scores)
+                out[numbers[:, None], examples] = self.formed(scores)
 
     def _by_text_into(
         self,
@@ -192,7 +217,7 @@ class Scorer:
 
     def _compile_frame(self, filled: tuple[bool, ...]) -> Row | None:
         if all(filled):
-            return self.rows[self.texts.index(self._sample)]
+            return self._open_rows[self.texts.index(self._sample)]
         try:
             return compile_rows(self.renderer, [self._sample], filled, self._probes)[0]
         except HardpromptError:

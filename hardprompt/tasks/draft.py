@@ -7,8 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from hardprompt.errors import HardpromptError
-from hardprompt.tasks.rows import Part, examples, label_name, same_text, stratified
-from hardprompt.tasks.schema import DEFAULT_TEMPLATES, Label, Task, generic_prompts
+from hardprompt.tasks.references import pairs, written
+from hardprompt.tasks.rows import Part, examples, label_name, same_text, sampled, stratified
+from hardprompt.tasks.schema import (
+    DEFAULT_TEMPLATES,
+    GENERATION,
+    WRITING_PROMPTS,
+    WRITING_TEMPLATES,
+    Label,
+    Task,
+    generic_prompts,
+)
 from hardprompt.tasks.words import equal_words
 
 SPLITS = ("train", "dev", "test")
@@ -36,7 +45,7 @@ def plain_task(name: str, labels: tuple[Label, ...], source: str, notes: tuple[s
         labels=labels,
         templates=DEFAULT_TEMPLATES,
         default_template=next(iter(DEFAULT_TEMPLATES)),
-        manual=generic_prompts(label.word for label in labels),
+        manual=generic_prompts(label.word for label in labels) if labels else {},
         search=(),
         dev=(),
         test=(),
@@ -45,9 +54,19 @@ def plain_task(name: str, labels: tuple[Label, ...], source: str, notes: tuple[s
     )
 
 
+def plain_writing(name: str, source: str, notes: tuple[str, ...]) -> Task:
+    """A task of which nothing is known but that texts are to be written, still without rows."""
+    return replace(
+        plain_task(name, (), source, notes),
+        kind=GENERATION,
+        templates=WRITING_TEMPLATES,
+        manual=WRITING_PROMPTS,
+    )
+
+
 def rare_labels(draft: Draft) -> dict[str, list[int]]:
     """Labels with too few different texts to stand in all three splits -> their lines."""
-    if draft.whole is None:
+    if draft.whole is None or draft.task.writes:
         return {}
     texts: dict[str, dict[str, int]] = defaultdict(dict)
     for row in draft.whole.rows:
@@ -58,6 +77,8 @@ def rare_labels(draft: Draft) -> dict[str, list[int]]:
 def build(draft: Draft, search_rows: int | None, dev_rows: int | None, seed: int) -> Task:
     """The task with its rows judged; raises with one line at the first that cannot be used."""
     task = draft.task
+    if task.writes:
+        return _build_writing(draft, search_rows, dev_rows, seed)
     equal = equal_words(task.labels)
     if equal is not None:
         first, second = equal
@@ -74,6 +95,17 @@ def build(draft: Draft, search_rows: int | None, dev_rows: int | None, seed: int
         dev=stratified(task.dev, dev_rows, seed),
         notes=(*task.notes, *_shared_texts(task)),
     )
+
+
+def _build_writing(draft: Draft, search_rows: int | None, dev_rows: int | None, seed: int) -> Task:
+    rows = {split: written(draft.parts[split]) for split in SPLITS}
+    task = replace(
+        draft.task,
+        search=pairs(rows["train"], search_rows, seed),
+        dev=sampled(rows["dev"], dev_rows, seed),
+        test=rows["test"],
+    )
+    return replace(task, notes=(*task.notes, *_shared_texts(task)))
 
 
 def _check_labels(draft: Draft, task: Task) -> None:

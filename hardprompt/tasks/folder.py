@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from hardprompt.errors import HardpromptError, UsageError
-from hardprompt.tasks.draft import SPLITS, Draft, plain_task
+from hardprompt.tasks.draft import SPLITS, Draft, plain_task, plain_writing
+from hardprompt.tasks.references import REFERENCES, SOURCE, is_writing
 from hardprompt.tasks.rows import found_names, listed, read_part
 from hardprompt.tasks.words import label_words
 
@@ -15,6 +16,10 @@ def draft_from_folder(folder: Path) -> Draft:
     """Reads the three files; dev, test and `labels.json` may lie in the folder above."""
     notes: list[str] = []
     paths = {split: _split_file(folder, split, notes) for split in SPLITS}
+    if is_writing(paths["train"]):
+        about = "no task file: templates and manual prompts are those of any text to be written"
+        task = plain_writing(_name(folder), str(folder), (about, *notes))
+        return Draft(task, {split: read_part(p, SOURCE, REFERENCES) for split, p in paths.items()})
     parts = {split: read_part(path) for split, path in paths.items()}
     order_file = _with_parent(folder, "labels.json")
     if order_file is None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from hardprompt.config import AUTO, TaskChoice
 from hardprompt.errors import HardpromptError, unknown
-from hardprompt.tasks.draft import Draft, plain_task
+from hardprompt.tasks.draft import SPLITS, Draft, plain_task, plain_writing
+from hardprompt.tasks.references import REFERENCES, SOURCE, is_writing
 from hardprompt.tasks.rows import Part, Row, found_names, label_name, listed, read_part, same_text
 from hardprompt.tasks.schema import Label
 from hardprompt.tasks.words import label_words, parse_labels
@@ -18,6 +20,10 @@ from hardprompt.tasks.words import label_words, parse_labels
 def draft_from_data(choice: TaskChoice) -> Draft:
     """The file that `choice.data` names, split in three, or with the dev and test files given."""
     assert choice.data is not None
+    if choice.target_field is not None:
+        return _writing(choice, choice.data, choice.target_field)
+    if (choice.text_field, choice.label_field) == ("text", "label") and is_writing(choice.data):
+        return _writing(replace(choice, text_field=SOURCE), choice.data, REFERENCES)
     whole = _part(choice, choice.data)
     labels, about = _labels(choice, whole)
     if choice.dev is not None and choice.test is not None:
@@ -25,9 +31,22 @@ def draft_from_data(choice: TaskChoice) -> Draft:
         parts = {"train": whole, "dev": dev, "test": test}
         return Draft(plain_task(choice.name, labels, choice.data, tuple(about)), parts)
     parts = split(whole, choice.seed)
-    counts = ", ".join(f"{name} {len(part.rows)}" for name, part in parts.items())
-    about.append(f"{len(whole.rows)} rows split with seed {choice.seed}: {counts}")
+    about.append(_counted(whole, parts, choice.seed))
     return Draft(plain_task(choice.name, labels, choice.data, tuple(about)), parts, whole)
+
+
+def _writing(choice: TaskChoice, data: str, target: str) -> Draft:
+    """Rows of texts and of what the model is to write for each."""
+    whole, *rest = (
+        read_part(Path(path), choice.text_field, target)
+        for path in (data, choice.dev, choice.test)
+        if path is not None
+    )
+    task = plain_writing(choice.name, data, ())
+    if rest:
+        return Draft(task, dict(zip(SPLITS, (whole, *rest), strict=True)))
+    parts = _dealt(whole, [list(_together(whole.rows).values())], choice.seed)
+    return Draft(replace(task, notes=(_counted(whole, parts, choice.seed),)), parts, whole)
 
 
 def _part(choice: TaskChoice, path: str) -> Part:
@@ -64,9 +83,19 @@ def split(whole: Part, seed: int) -> dict[str, Part]:
     Rows of the same text stay together, under the label of the first of them: a text that was
     searched on must not be one that is tested on.
     """
+    return _dealt(whole, _groups(whole.rows), seed)
+
+
+def _counted(whole: Part, parts: dict[str, Part], seed: int) -> str:
+    counts = ", ".join(f"{name} {len(part.rows)}" for name, part in parts.items())
+    return f"{len(whole.rows)} rows split with seed {seed}: {counts}"
+
+
+def _dealt(whole: Part, kinds: list[list[list[int]]], seed: int) -> dict[str, Part]:
+    """The rows of each kind dealt out alike, those of one text together."""
     rng = np.random.default_rng(seed)
     place: dict[int, str] = {}
-    for groups in _groups(whole.rows):
+    for groups in kinds:
         n_train = max(1, len(groups) // 2)
         n_dev = (len(groups) - n_train) // 2
         for at, number in enumerate(rng.permutation(len(groups))):
@@ -85,10 +114,15 @@ def split(whole: Part, seed: int) -> dict[str, Part]:
 
 def _groups(rows: tuple[Row, ...]) -> list[list[list[int]]]:
     """For each label, sorted by name, the numbers of its rows, those of one text together."""
+    by_label: dict[str, list[list[int]]] = defaultdict(list)
+    for group in _together(rows).values():
+        by_label[label_name(rows[group[0]].label) or ""].append(group)
+    return [by_label[name] for name in sorted(by_label)]
+
+
+def _together(rows: tuple[Row, ...]) -> dict[str, list[int]]:
+    """The numbers of the rows of each text."""
     by_text: dict[str, list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
         by_text[same_text(row.text)].append(number)
-    by_label: dict[str, list[list[int]]] = defaultdict(list)
-    for group in by_text.values():
-        by_label[label_name(rows[group[0]].label) or ""].append(group)
-    return [by_label[name] for name in sorted(by_label)]
+    return by_text

@@ -23,7 +23,6 @@ OTHER_KINDS = (
     ("text pairs", ("premise", "hypothesis")),
     ("text pairs", ("question", "passage")),
     ("facts", ("relation", "subject", "object")),
-    ("text generation", ("source", "references")),
 )
 SURROGATE = re.compile("[\ud800-\udfff]")
 SHOWN = 12  # names in a message
@@ -163,6 +162,14 @@ def examples(part: Part, names: Sequence[str]) -> tuple[Example, ...]:
 def same_text(text: object) -> str:
     """A key that equal texts share, whatever their case and spaces."""
     return " ".join(str(text).casefold().split())
+
+
+def sampled(rows: tuple[Example, ...], most: int | None, seed: int) -> tuple[Example, ...]:
+    """At most so many rows, in the order of the file."""
+    if most is None or len(rows) <= most:
+        return rows
+    chosen = np.random.default_rng(seed).choice(len(rows), size=most, replace=False)
+    return tuple(rows[i] for i in np.sort(chosen))
 
 
 def stratified(rows: tuple[Example, ...], most: int | None, seed: int) -> tuple[Example, ...]:

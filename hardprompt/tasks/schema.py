@@ -11,9 +11,19 @@ from typing import Any
 from hardprompt.errors import HardpromptError, unknown
 from hardprompt.template import Template
 
+CLASSIFICATION, GENERATION = "classification", "generation"
 DEFAULT_TEMPLATES = {"prefix": "{prompt} {text} {label}", "suffix": "{text} {prompt} {label}"}
+WRITING_TEMPLATES = {"prefix": "{prompt} {source} Summary:", "suffix": "{source} {prompt}"}
 TABLES = {
-    "task": {"name", "version", "licence", "description", "labels", "default_template"},
+    "task": {
+        "name",
+        "version",
+        "licence",
+        "description",
+        "kind",
+        "labels",
+        "default_template",
+    },
     "label_words": None,  # one key a label
     "templates": None,  # one key a template
     "manual": None,  # one key a template
@@ -24,7 +34,8 @@ TABLES = {
 @dataclass(frozen=True)
 class Example:
     text: str
-    label: int  # index into the task's labels
+    label: int = 0  # index into the task's labels
+    references: tuple[str, ...] = ()  # where a text is to be written: what would be right
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,8 @@ class Label:
 
 @dataclass(frozen=True)
 class Task:
-    """A classification task; `search` is what strategies see, `dev` ranks, `test` reports."""
+    """`search` is what strategies see, `dev` ranks, `test` reports. A task of kind `generation`
+    has no labels but references; its search rows have one each."""
 
     name: str
     labels: tuple[Label, ...]
@@ -50,6 +62,12 @@ class Task:
     description: str = ""
     source: str = ""
     notes: tuple[str, ...] = ()  # what a user should know about how the task was read
+    kind: str = CLASSIFICATION
+
+    @property
+    def writes(self) -> bool:
+        """Whether the answer is a text that the model writes, not one of a few labels."""
+        return self.kind == GENERATION
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -75,6 +93,12 @@ class Task:
         content = asdict(self)
         for key in ("notes", "source", "description", "licence"):
             content.pop(key)
+        if not self.writes:  # as before there were others
+            content.pop("kind")
+            for split in ("search", "dev", "test"):
+                content[split] = [
+                    {"text": row.text, "label": row.label} for row in getattr(self, split)
+                ]
         text = json.dumps(content, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -106,6 +130,17 @@ def check_templates(templates: Mapping[str, str], where: str) -> None:
             Template.parse(source)
         except HardpromptError as error:
             raise HardpromptError(f"{where}: template '{name}': {error}") from error
+
+
+WRITING_PROMPTS: dict[str, tuple[str, ...]] = {
+    "prefix": (
+        "Summarize the following text.",
+        "Rewrite this in one sentence:",
+        "Write a summary.",
+        "Text:",
+    ),
+    "suffix": ("In short:", "TL;DR:", "Summary:", "In other words:"),
+}
 
 
 def generic_prompts(words: Iterable[str]) -> dict[str, tuple[str, ...]]:

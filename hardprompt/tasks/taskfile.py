@@ -8,9 +8,14 @@ from typing import Any
 
 from hardprompt.errors import HardpromptError, unknown
 from hardprompt.tasks.draft import SPLITS, Draft
+from hardprompt.tasks.references import REFERENCES, SOURCE
 from hardprompt.tasks.rows import Part, read_part
 from hardprompt.tasks.schema import (
+    CLASSIFICATION,
     DEFAULT_TEMPLATES,
+    GENERATION,
+    WRITING_PROMPTS,
+    WRITING_TEMPLATES,
     Label,
     Task,
     check_tables,
@@ -26,8 +31,10 @@ def draft_from_file(path: Path) -> Draft:
     tables = _tables(path)
     file = str(path)
     about = tables.get("task", {})
-    labels = _labels(about.get("labels"), tables.get("label_words", {}), file)
-    templates = tables.get("templates", DEFAULT_TEMPLATES)
+    kind = _kind(about.get("kind", CLASSIFICATION), about, tables, file)
+    writes = kind == GENERATION
+    labels = () if writes else _labels(about.get("labels"), tables.get("label_words", {}), file)
+    templates = tables.get("templates", WRITING_TEMPLATES if writes else DEFAULT_TEMPLATES)
     check_texts(templates, templates, f"{file} [templates]")
     check_templates(templates, file)
     task = Task(
@@ -43,8 +50,20 @@ def draft_from_file(path: Path) -> Draft:
         licence=str(about.get("licence", "")),
         description=str(about.get("description", "")),
         source=file,
+        kind=kind,
     )
-    return Draft(task, _parts(path, tables.get("data", {})))
+    fields = (SOURCE, REFERENCES) if writes else ("text", "label")
+    return Draft(task, _parts(path, tables.get("data", {}), fields))
+
+
+def _kind(kind: object, about: dict[str, Any], tables: dict[str, Any], file: str) -> str:
+    if kind not in (CLASSIFICATION, GENERATION):
+        raise HardpromptError(
+            f"{file} [task]: 'kind' is {CLASSIFICATION} or {GENERATION}, got {kind!r}"
+        )
+    if kind == GENERATION and ("labels" in about or "label_words" in tables):
+        raise HardpromptError(f"{file}: a task of kind {GENERATION} has references, not labels")
+    return str(kind)
 
 
 def _tables(path: Path) -> dict[str, Any]:
@@ -84,7 +103,7 @@ def _manual(
     table: object, templates: dict[str, str], labels: tuple[Label, ...], file: str
 ) -> dict[str, tuple[str, ...]]:
     if table is None:
-        return generic_prompts(label.word for label in labels)
+        return generic_prompts(label.word for label in labels) if labels else WRITING_PROMPTS
     assert isinstance(table, dict)
     for name, prompts in table.items():
         if name not in templates:
@@ -94,7 +113,7 @@ def _manual(
     return {name: tuple(prompts) for name, prompts in table.items()}
 
 
-def _parts(path: Path, table: dict[str, Any]) -> dict[str, Part]:
+def _parts(path: Path, table: dict[str, Any], fields: tuple[str, str]) -> dict[str, Part]:
     check_texts(table, SPLITS, f"{path} [data]")
     found = {}
     for split in SPLITS:
@@ -105,5 +124,5 @@ def _parts(path: Path, table: dict[str, Any]) -> dict[str, Part]:
                 f"{path} [data]: '{split}' must lie in the folder of the task file, "
                 f"got {table[split]!r}"
             )
-        found[split] = read_part(file)
+        found[split] = read_part(file, *fields)
     return found

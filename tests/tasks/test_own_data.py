@@ -170,7 +170,10 @@ BAD_FILES = [
     ("x.jsonl", '{"text": 5, "label": "x"}\n{"text": "b", "label": "y"}\n', {}, "got 5"),
     ("x.jsonl", '{"text": "\\ud800", "label": "x"}\n{"text": "b", "label": "y"}\n', {}, "half a"),
     ("x.jsonl", '{"text": "a", "text2": "b", "label": "x"}\n', {}, "holds text pairs"),
-    ("x.jsonl", '{"source": "a", "references": ["b"]}\n', {}, "holds text generation"),
+    ("x.jsonl", '{"source": "a", "references": []}\n', {}, "must hold a text or more"),
+    ("x.jsonl", '{"source": "a", "references": [""]}\n', {}, "non-empty text, got ''"),
+    ("x.jsonl", '{"source": "a", "references": ["b", 1]}\n', {}, "non-empty text, got 1"),
+    ("x.jsonl", '{"source": 1, "references": ["b"]}\n', {}, "'source' must be"),
 ]
 
 
@@ -234,8 +237,7 @@ def test_shared_classification_folders_load_as_they_are(name):
     [
         ("rte", "text pairs (text, text2)"), ("boolq", "text pairs"),
         ("boolq/fewglue32", "text pairs"), ("capitals", "facts (relation, subject, object)"),
-        ("country-facts", "facts"), ("e2e", "text generation"), ("webnlg", "text generation"),
-        ("dart", "text generation"), ("xsum", "text generation (source, references)"),
+        ("country-facts", "facts"),
     ],
 )  # fmt: skip
 def test_shared_folders_of_other_kinds_are_named(name, kind):
