@@ -8,6 +8,7 @@ from math import sqrt
 import numpy as np
 
 from hardprompt.metrics.classification import Metric
+from hardprompt.metrics.text import TextMetric
 from hardprompt.types import FloatArray, IntArray
 
 RESAMPLES, CHUNK, SEED = 2000, 200, 20240607
@@ -53,6 +54,39 @@ def paired_gain(
     drawn = _resampled(metric, gold, [better, worse], n_classes)
     low, high = _percentiles(drawn[0] - drawn[1])
     return gain, low, high
+
+
+def text_interval(metric: TextMetric, stats: FloatArray) -> tuple[float, float]:
+    """95% interval of a figure of generated text, by the percentile bootstrap of its rows.
+
+    `stats` is `(n, s)`, or `(runs, n, s)`: then of the mean over the runs. The weights that NIST
+    and CIDEr take from all references stay as they are, however the rows are drawn.
+    """
+    return _percentiles(_text_resampled(metric, stats))
+
+
+def text_gain(
+    metric: TextMetric, better: FloatArray, worse: FloatArray
+) -> tuple[float, float, float]:
+    """How much better the first is on the same rows, with its 95% interval, as `paired_gain`.
+
+    Positive is better, whatever the metric: of TER it is by how much the first is lower.
+    """
+    sign = 1 if metric.higher_is_better else -1
+    gain = sign * (metric.figure(better) - metric.figure(worse))
+    drawn = sign * (_text_resampled(metric, better) - _text_resampled(metric, worse))
+    low, high = _percentiles(drawn)
+    return gain, low, high
+
+
+def _text_resampled(metric: TextMetric, stats: FloatArray) -> FloatArray:
+    n = stats.shape[-2]
+    values = []
+    for rows in _draws(n):
+        times = np.stack([np.bincount(drawn, minlength=n) for drawn in rows])
+        summed = times @ stats  # (..., draws, s)
+        values.append(metric.total(summed).reshape(-1, len(rows)).mean(axis=0))
+    return np.concatenate(values)
 
 
 def _resampled(
