@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hardprompt.errors import HardpromptError, UsageError
-from hardprompt.models.base import PromptModel
+from hardprompt.models.base import Labels, PromptModel
+from hardprompt.models.writer import Decoding
 from hardprompt.scoring.compile import Renderer, cut_texts, room_for
 from hardprompt.scoring.scorer import score_texts
 from hardprompt.types import FloatArray
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from hardprompt.prompt import HardPrompt
 
 LIBRARIES = ("torch", "transformers")  # what scores come from
+LIMIT = 64  # tokens to write, where a prompt's file says nothing
 SAMPLE = "It is a text"  # a row to look at the prompt in
 
 
@@ -31,8 +35,11 @@ class Classifier:
         self._renderer = Renderer(model.codec, prompt.parsed)
         self._check_ids()
         words = [label.word for label in prompt.labels]
-        self._labels = self._renderer.label_ids(words, SAMPLE, prompt.texts)
-        self._room = room_for(model.info.context, self._labels)
+        self._limit = int(prompt.scores.get("limit") or LIMIT)
+        self._labels: Labels = ()
+        if words:
+            self._labels = self._renderer.label_ids(words, SAMPLE, prompt.texts)
+        self._room = room_for(model.info.context, self._labels or ((0,) * self._limit,))
 
     @property
     def differences(self) -> list[str]:
@@ -57,6 +64,8 @@ class Classifier:
     def log_probs(self, texts: Sequence[str]) -> FloatArray:
         """`(N, classes)` log-probabilities, normalised over the classes. Over-long texts are cut
         at their end; an empty one is an error, since there is nothing to classify."""
+        if not self._labels:
+            raise UsageError("the prompt was found for texts to be written; use write")
         shortened = self.shortened(texts)
         return self._scored(self.prompt.texts, shortened)
 
@@ -64,6 +73,14 @@ class Classifier:
         """`(N, classes)` of the same texts with nothing in the prompt's place."""
         shortened = self.shortened(texts)
         return self._scored(("",) * len(self.prompt.slots), shortened)
+
+    def write(self, texts: Sequence[str]) -> list[str]:
+        """What the model writes for each text, greedily; over-long texts are cut."""
+        if self._labels:
+            raise UsageError("the prompt was found for labels; use predict")
+        rows = self._renderer.encode(self.prompt.texts, self.shortened(texts))
+        given = [np.array(row, dtype=np.int64) for row in rows]
+        return self.model.write(given, Decoding(self._limit))
 
     def predict(self, texts: Sequence[str]) -> list[str]:
         """The name of the likeliest label of each text."""

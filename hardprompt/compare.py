@@ -17,6 +17,7 @@ from hardprompt.baselines.table import expand, make_method
 from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.ledger import differences
+from hardprompt.metrics.figures import TextFigures
 from hardprompt.session import Session
 from hardprompt.standings import as_csv, assemble
 
@@ -143,6 +144,8 @@ class Comparison:
         }
         method = make_method(name)
         try:
+            if session.task.writes and not method.writes:
+                raise Unfit("it chooses among labels, and this task has texts to be written")
             fitted = method.fit(bench)
         except Unfit as reason:
             record["skipped"] = str(reason)
@@ -160,10 +163,15 @@ def _measured(session: Session, fitted: Fitted) -> dict[str, Any]:
     """Size, predictions and figures; the one place that opens test."""
     figures: dict[str, Any] = {}
     for split in ("dev", "test"):
-        predicted = fitted.predict(split).argmax(axis=1)
-        score = session.metric.score(session.gold(split), predicted, len(session.task.labels))
-        figures[split] = round(float(score), 6)
-        figures[f"{split}_predicted"] = predicted.tolist()
+        judged = session.figures(split)
+        if isinstance(judged, TextFigures):
+            written = fitted.write(split)
+            figures[split] = round(judged.value(judged.outcome(written)), 6)
+            figures[f"{split}_written"] = written
+        else:
+            predicted = fitted.predict(split).argmax(axis=1)
+            figures[split] = round(judged.value(predicted), 6)
+            figures[f"{split}_predicted"] = predicted.tolist()
     return {
         "trained": fitted.trained,
         "stored": fitted.stored,

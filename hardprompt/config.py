@@ -105,7 +105,7 @@ class RunConfig(TaskChoice):
     allow_label_words: bool = False
     objective: str = "nll"
     fluency: float = 0.0  # weight of the prompt's own mean negative log-likelihood in the loss
-    metric: str = "accuracy"
+    metric: str | None = None  # None: accuracy, or rouge-l where texts are written
     budget: float | None = None  # None: by the size of model and texts
     time: float | None = None  # seconds of the whole command
     patience: float | None = None

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hardprompt.metrics import Metric
+from hardprompt.metrics.figures import Outcome, TextFigures
 from hardprompt.models.base import Labels
-from hardprompt.records import Arrays
+from hardprompt.records import Arrays, json_arrays, json_value
 from hardprompt.scoring.losses import Loss, normalise
 from hardprompt.session import Session
 from hardprompt.types import FloatArray, IntArray
@@ -57,7 +57,7 @@ class Evaluator:
     def _scores(
         self, kind: str, prompts: Sequence[str], split: str, labels: Labels | None
     ) -> FloatArray:
-        key = hashlib.sha256("\0".join(prompts).encode()).hexdigest()
+        key = _key(prompts)
         known = self._ledger.get(kind, key)
         if known is not None:
             return known["log_probs"]
@@ -69,6 +69,24 @@ class Evaluator:
         """The set of label words with the lowest search loss; None where none were searched."""
         numbers = range(len(self.session.label_sets))
         return min(numbers, key=lambda i: (self.loss(prompts, words=i), i), default=None)
+
+    def outcome(self, prompts: Sequence[str], split: str, words: int | None = None) -> Outcome:
+        """What the session's figures judge: predicted classes, or statistics of written texts."""
+        figures = self.session.figures(split)
+        if isinstance(figures, TextFigures):
+            return figures.outcome(self.written(prompts, split))
+        return self.predictions(prompts, split, words)
+
+    def written(self, prompts: Sequence[str], split: str) -> list[str]:
+        """What the model writes for each row, from the ledger where it was written before."""
+        kind, key = f"written-{split}", _key(prompts)
+        known = self._ledger.get(kind, key)
+        if known is not None:
+            texts: list[str] = json_value(known)
+            return texts
+        texts = self.session.scorers[split].written(prompts, self.session.decoding)
+        self._ledger.put(kind, key, json_arrays(texts))
+        return texts
 
     def predictions(self, prompts: Sequence[str], split: str, words: int | None = None) -> IntArray:
         predicted: IntArray = self.log_probs(prompts, split, words).argmax(axis=1)
@@ -84,10 +102,7 @@ class Evaluator:
         return float(loss.total(log_probs[None], gold, len(gold))[0])
 
     def metric(self, prompts: Sequence[str], split: str, words: int | None = None) -> float:
-        metric: Metric = self.session.metric
-        gold = self.session.gold(split)
-        predicted = self.predictions(prompts, split, words)
-        return float(metric.score(gold, predicted, len(self.session.task.labels)))
+        return self.session.figures(split).value(self.outcome(prompts, split, words))
 
     def fluency(self, ids: Sequence[int]) -> float | None:
         """Mean log-probability of a prompt's tokens under the model, of several slots as one row;
@@ -100,6 +115,10 @@ class Evaluator:
             self._ledger.put("fluency", key, known)
         value = float(known["value"])
         return value if np.isfinite(value) else None
+
+
+def _key(prompts: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(prompts).encode()).hexdigest()
 
 
 def without_each_word(

@@ -183,6 +183,10 @@ class HardPrompt:
     def _own(self) -> Classifier:
         return self.on()
 
+    def write(self, texts: Sequence[str], model: PromptModel | None = None) -> list[str]:
+        """What the model writes for each text, where the prompt was found for that."""
+        return (self.on(model) if model else self._own).write(texts)
+
     def check(self, model: PromptModel) -> list[str]:
         """Sentences on what differs from where the prompt was found; none where nothing does.
 
@@ -227,6 +231,7 @@ def _from_results(results: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[
             "metric": results["metric"],
             "rows": task["rows"],
             **{key: entry[key] for key in SCORES},
+            **({"limit": results["limit"]} if "limit" in results else {}),
         },
         "versions": results["versions"],
     }
@@ -255,6 +260,8 @@ def _check(content: Any, source: str) -> None:
             f"but its slots give {template.show(texts)!r}"
         )
     names = {label["name"] for label in content["labels"]}
+    if not names:  # the answer is a text
+        return
     if len(names) < 2 or len(names) < len(content["labels"]):
         raise HardpromptError(f"'{source}' is no prompt: it needs two or more different labels")
 

@@ -13,7 +13,6 @@ from hardprompt.candidates import Baselines, Candidate, measure, measure_baselin
 from hardprompt.errors import HardpromptError
 from hardprompt.evaluation import Evaluator
 from hardprompt.ledger import Ledger
-from hardprompt.metrics import paired_gain
 from hardprompt.prompt import HardPrompt
 from hardprompt.results import Judge, rounded
 from hardprompt.session import Session
@@ -121,9 +120,6 @@ class _Readable:
     def _price(self, pick: Candidate, best: Candidate, split: str) -> dict[str, Any]:
         """The metric of the pick less that of the best, paired by row."""
         session = self._session
-        ours, theirs = (self._evaluator.predictions(c.prompts, split) for c in (pick, best))
-        found = paired_gain(
-            session.metric, session.gold(split), ours, theirs, len(session.task.labels)
-        )
-        value, low, high = map(rounded, found)
+        ours, theirs = (self._evaluator.outcome(c.prompts, split) for c in (pick, best))
+        value, low, high = map(rounded, session.figures(split).gain(ours, theirs))
         return {split: value, f"{split}_interval": [low, high]}

@@ -10,12 +10,14 @@ import numpy as np
 
 from hardprompt.candidates import Baselines, Candidate
 from hardprompt.evaluation import Evaluator, shift_to_prior, without_each_word
-from hardprompt.metrics import interval, paired_gain, per_class
+from hardprompt.metrics import per_class
+from hardprompt.metrics.figures import Outcome
 from hardprompt.models.codec import Codec
 from hardprompt.scoring.forecast import LEVEL, REFERENCES
 from hardprompt.session import Session, versions
 from hardprompt.study import Study
 from hardprompt.types import IntArray
+from hardprompt.written import about_texts
 
 SCHEMA = "hardprompt.results/1"
 DIGITS = 6
@@ -54,6 +56,7 @@ def assemble(
         "measured": rounded(study.spent + session.budget - session.space.budget),
         "ended": reason,
         "race": _race(session, study),
+        **({"limit": session.decoding.limit} if session.task.writes else {}),
         "seed": session.config.seed,
         "best": [
             judge.entry(candidate, opened=number in tested)
@@ -67,10 +70,8 @@ def assemble(
         or None,
         "screening": _screening(session, candidates),
         "baselines": judge.baselines(),
-        "prior": judge.prior(best),
         "tokens": _tokens(session, evaluator, best),
-        "per_class": judge.per_class(best),
-        "flips": judge.flips(best),
+        **judge.answers(best),
         "curve": [[rounded(spent), rounded(loss)] for spent, loss in study.curve],
         **({"label_sets": _label_sets(session)} if session.label_sets else {}),
         "notes": list(session.task.notes) + list(session.vocabulary.notes),
@@ -83,8 +84,7 @@ class Judge:
     def __init__(self, evaluator: Evaluator, baselines: Baselines, split: str = "test") -> None:
         self._session, self._evaluator = evaluator.session, evaluator
         self._baselines, self._split = baselines, split
-        self._gold = self._session.gold(split)
-        self._n_classes = len(self._session.task.labels)
+        self._figures = self._session.figures(split)
 
     def entry(self, candidate: Candidate, *, opened: bool) -> dict[str, Any]:
         """One prompt; `opened` says whether the split may be looked at for it. What was not
@@ -130,24 +130,38 @@ class Judge:
         }
 
     def _interval(self, candidate: Candidate, split: str) -> list[float | None]:
-        predicted = self._evaluator.predictions(candidate.prompts, split, candidate.words)
-        gold = self._session.gold(split)
-        found = interval(self._session.metric, gold, predicted, self._n_classes)
-        return [rounded(end) for end in found]
+        outcome = self._evaluator.outcome(candidate.prompts, split, candidate.words)
+        return [rounded(end) for end in self._session.figures(split).interval(outcome)]
 
     def _gain(
         self, name: str, candidate: Candidate, rival: Candidate | None, opened: bool
     ) -> dict[str, Any]:
         if not opened or rival is None or rival is candidate:
             return {name: None, f"{name}_interval": None}
-        gain, low, high = paired_gain(
-            self._session.metric,
-            self._gold,
-            self._predicted(candidate),
-            self._predicted(rival),
-            self._n_classes,
-        )
+        gain, low, high = self._figures.gain(self._outcome(candidate), self._outcome(rival))
         return {name: rounded(gain), f"{name}_interval": [rounded(low), rounded(high)]}
+
+    def _outcome(self, candidate: Candidate) -> Outcome:
+        return self._evaluator.outcome(candidate.prompts, self._split, candidate.words)
+
+    def answers(self, best: Candidate) -> dict[str, Any]:
+        """What the best prompt makes of the split's rows, class by class or text by text."""
+        if self._session.task.writes:
+            texts = {"empty": self._baselines.empty, "best": best}
+            if self._baselines.best_manual is not None:
+                texts["manual"] = self._baselines.best_manual
+            found = {
+                name: self._evaluator.written(candidate.prompts, self._split)
+                for name, candidate in texts.items()
+            }
+            rows = getattr(self._session.task, self._split)
+            nothing: dict[str, Any] = {"prior": None, "per_class": [], "flips": []}
+            return nothing | {"written": about_texts(rows, found)}
+        return {
+            "prior": self.prior(best),
+            "per_class": self.per_class(best),
+            "flips": self.flips(best),
+        }
 
     def _predicted(self, candidate: Candidate) -> IntArray:
         return self._evaluator.predictions(candidate.prompts, self._split, candidate.words)
@@ -160,20 +174,17 @@ class Judge:
             self._evaluator.log_probs(empty.prompts, "search"),
             session.gold("search"),
         )
-        gain, low, high = paired_gain(
-            session.metric, self._gold, self._predicted(best), shifted, self._n_classes
-        )
+        gain, low, high = self._figures.gain(self._predicted(best), shifted)
         return {
-            "shifted_empty_test": rounded(
-                float(session.metric.score(self._gold, shifted, self._n_classes))
-            ),
+            "shifted_empty_test": rounded(self._figures.value(shifted)),
             "gain_beyond": rounded(gain),
             "gain_beyond_interval": [rounded(low), rounded(high)],
             "only_prior": bool(low <= 0),
         }
 
     def per_class(self, best: Candidate) -> list[dict[str, Any]]:
-        figures = per_class(self._gold, self._predicted(best), self._n_classes)
+        gold = self._session.gold(self._split)
+        figures = per_class(gold, self._predicted(best), len(self._session.task.labels))
         return [
             {"label": name, "word": word} | {key: rounded(value) for key, value in row.items()}
             for (name, word), row in zip(self._words(best).items(), figures, strict=True)
@@ -183,12 +194,13 @@ class Judge:
         """Rows on which best and empty prompt disagree, and who is right."""
         after, before = self._predicted(best), self._predicted(self._baselines.empty)
         names = [label.name for label in self._session.task.labels]
+        gold = self._session.gold(self._split)
         rows = np.flatnonzero(after != before)
         return [
             {
                 "row": int(row),
                 "text": getattr(self._session.task, self._split)[row].text,
-                "label": names[self._gold[row]],
+                "label": names[gold[row]],
                 "empty": names[before[row]],
                 "best": names[after[row]],
             }
@@ -198,15 +210,16 @@ class Judge:
 
 def about_task(session: Session) -> dict[str, Any]:
     task = session.task
-    counts = {split: task.counts(getattr(task, split)) for split in ("search", "dev", "test")}
-    majority = max(counts["test"]) / sum(counts["test"])
+    splits = {split: getattr(task, split) for split in ("search", "dev", "test")}
+    counts = {split: task.counts(rows) for split, rows in splits.items()}
     return {
         "name": task.name,
         "version": task.version,
+        "kind": task.kind,
         "labels": {label.name: label.word for label in task.labels},
-        "rows": {split: sum(count) for split, count in counts.items()},
+        "rows": {split: len(rows) for split, rows in splits.items()},
         "counts": counts,
-        "majority": rounded(majority),
+        "majority": rounded(max(counts["test"], default=np.nan) / len(task.test)),
         "cut": session.cut,
         "fingerprint": task.fingerprint(),
     }

@@ -16,7 +16,6 @@ from hardprompt.errors import HardpromptError
 from hardprompt.evaluation import Evaluator
 from hardprompt.front import nondominated
 from hardprompt.ledger import Ledger
-from hardprompt.metrics import standard_error
 from hardprompt.mirror import Mirror
 from hardprompt.models.base import PromptModel
 from hardprompt.prompt import HardPrompt
@@ -155,7 +154,7 @@ class Search:
         if baselines.words is not None:
             opened.append(baselines.words)
         for candidate in opened:
-            evaluator.log_probs(candidate.prompts, "test", candidate.words)
+            evaluator.outcome(candidate.prompts, "test", candidate.words)
         self.on_phase("tokens")
         return assemble(
             self.session,
@@ -230,9 +229,8 @@ class Search:
 
     def _pick(self, candidates: list[Candidate], evaluator: Evaluator) -> int:
         session = self.session
-        predicted = evaluator.predictions(candidates[0].prompts, "dev", candidates[0].words)
-        n_classes = len(session.task.labels)
-        error = standard_error(session.metric, session.gold("dev"), predicted, n_classes)
+        outcome = evaluator.outcome(candidates[0].prompts, "dev", candidates[0].words)
+        error = session.figures("dev").error(outcome)
         return readable_pick([c.dev for c in candidates], error, [c.fluency for c in candidates])
 
     def _timing(self, marks: dict[str, float]) -> dict[str, float]:

@@ -18,19 +18,22 @@ import transformers
 
 import hardprompt
 from hardprompt.config import AUTO, STARTS, RunConfig
-from hardprompt.errors import UsageError
+from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.metrics import Metric, metric_named
+from hardprompt.metrics.figures import ClassFigures, Figures, TextFigures
+from hardprompt.metrics.text import TextMetric, text_metric_named
 from hardprompt.mirror import open_storage
 from hardprompt.models.base import Labels, PromptModel
 from hardprompt.models.codec import ANCHOR, Codec
 from hardprompt.models.load import load_model, screening_model, screens
+from hardprompt.models.writer import Decoding
 from hardprompt.objective import Objective
 from hardprompt.registry import make_strategy
 from hardprompt.scoring.compile import Renderer, cut_texts, room_for
 from hardprompt.scoring.forecast import LEVEL
 from hardprompt.scoring.losses import Loss, loss_named
 from hardprompt.scoring.places import find_probes, fitting, steady_label_ids
-from hardprompt.scoring.scorer import Scorer
+from hardprompt.scoring.scorer import WRITTEN, Scorer
 from hardprompt.space import SearchSpace
 from hardprompt.strategies.auto import Auto, choose
 from hardprompt.strategies.base import Strategy
@@ -65,7 +68,7 @@ class Session:
     vocabulary: Vocabulary
     space: SearchSpace
     loss: Loss
-    metric: Metric
+    metric: Metric | TextMetric
     strategy: Strategy
     reason: str  # why this strategy
     scorers: dict[str, Scorer]
@@ -90,9 +93,10 @@ class Session:
             raise UsageError(ONLY_SEARCH)
         if config.optuna_storage is not None:
             open_storage(config.optuna_storage)
-        loss, metric = loss_named(config.objective), metric_named(config.metric)
+        loss = loss_named(config.objective)
         strategy = make_strategy(config.strategy, dict(config.settings))
         task = load_choice(config)
+        metric = choose_metric(task, config)
         name, template = choose_template(task, config.template)
         slots = template.slots(config.length) if given is None else ()
         model = model or load_model(
@@ -113,6 +117,11 @@ class Session:
             label_words=[*task.words, *itertools.chain(*config.label_sets)],
             allow_label_words=config.allow_label_words,
         )
+        if task.writes and model.codec.mask is not None:
+            raise HardpromptError(
+                f"'{config.model}' is a masked model, which fills gaps: task '{task.name}' wants "
+                "texts to be written; take a causal model"
+            )
         renderer = Renderer(model.codec, template)
         vocabulary, probes = _fit(vocabulary, model, renderer, slots, task)
         scorers, cut = _scorers(model, task, renderer, slots, vocabulary, probes)
@@ -185,7 +194,26 @@ class Session:
         return RACED_PIECE if self.config.race else PIECE
 
     def gold(self, split: str) -> IntArray:
+        """`(N,)` right classes; where texts are written, 0: the only figure that a row scores."""
         return _labels(getattr(self.task, split))
+
+    @property
+    def class_metric(self) -> Metric:
+        """The metric of a task with labels."""
+        assert isinstance(self.metric, Metric), "texts have no classes"
+        return self.metric
+
+    def figures(self, split: str) -> Figures:
+        """How answers to a split's rows are judged."""
+        if isinstance(self.metric, TextMetric):
+            references = tuple(row.references for row in getattr(self.task, split))
+            return TextFigures(self.metric, references)
+        return ClassFigures(self.metric, self.gold(split), len(self.task.labels))
+
+    @cached_property
+    def decoding(self) -> Decoding:
+        """Greedy, up to the length of the longest text that a search row wants."""
+        return Decoding(limit=max(map(len, self.scorers["search"].targets or [()])))
 
     def example(self) -> str:
         """The first row exactly as the model reads it, with a prompt's place shown."""
@@ -193,8 +221,9 @@ class Session:
         prompts = ("[prompt]",) if self.template.n_slots == 1 else shown
         scorer = self.scorers["search"]
         codec = self.model.codec
-        label = self.task.labels[self.task.search[0].label].word
-        place = f"{self.template.before_label}[{label}]"
+        first = self.task.search[0]
+        word = first.references[0] if self.task.writes else self.task.labels[first.label].word
+        place = f"{self.template.before_label}[{word}]"
         text = self.template.render(prompts, scorer.texts[0], place)
         end = "" if codec.mask is None else codec.decode(codec.suffix)
         return codec.decode(codec.prefix) + text + end
@@ -221,7 +250,8 @@ class Session:
         """What must be equal for a run to be resumed."""
         config = self.config.to_json()
         # The task's fingerprint says all of these: data may move, but not change.
-        data = ("task", "data", "dev", "test", "text_field", "label_field", "labels")
+        data = ("task", "data", "dev", "test", "text_field", "label_field", "target_field",
+                "labels")  # fmt: skip
         for key in ("device", "batch_size", "time", "model", "optuna_storage", *data):
             config.pop(key)
         # Left out where there is none, as in the runs of before there were any.
@@ -235,6 +265,7 @@ class Session:
             **config,
             **races,
             **later,
+            "metric": self.metric.name,
             "budget": self.budget,
             "task": self.task.fingerprint(),
             "model": self.model.info.fingerprint,
@@ -255,6 +286,23 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
+
+
+def choose_metric(task: Task, config: RunConfig) -> Metric | TextMetric:
+    """The metric asked for, or that of this kind of task; raises `UsageError`."""
+    if not task.writes:
+        return metric_named(config.metric or "accuracy")
+    if config.objective != "nll":
+        raise UsageError(
+            f"--objective {config.objective} needs labels; texts to be written have nll"
+        )
+    metric = text_metric_named(config.metric or "rouge-l")
+    if not metric.higher_is_better:
+        raise UsageError(
+            f"--metric {metric.name} is better the lower, and prompts are ranked by it; take bleu, "
+            "chrf or rouge-l: it is reported beside them"
+        )
+    return metric
 
 
 def choose_template(task: Task, wanted: str | None) -> tuple[str, Template]:
@@ -323,14 +371,28 @@ def _scorers(
     filler = np.full(sum(slots), probes[0], dtype=np.int64)
     longest = renderer.prompt_texts(filler, slots)
     text = task.search[0].text
-    labels = steady_label_ids(renderer, task.words, text, slots, vocabulary.tokens)
-    room = room_for(model.info.context, labels)
+    targets = {split: _targets(renderer, getattr(task, split)) for split in SPLITS}
+    if task.writes:
+        labels, ends = WRITTEN, tuple(itertools.chain(*targets.values()))
+    else:
+        labels = steady_label_ids(renderer, task.words, text, slots, vocabulary.tokens)
+        ends = labels
+    room = room_for(model.info.context, ends)
     scorers, cut = {}, {}
     for split in SPLITS:
         texts = [example.text for example in getattr(task, split)]
         texts, cut[split] = cut_texts(renderer, texts, longest, room)
-        scorers[split] = Scorer(model, renderer, texts, labels, slots, probes)
+        given = targets[split] if task.writes else None
+        scorers[split] = Scorer(model, renderer, texts, labels, slots, probes, given)
     return scorers, cut
+
+
+def _targets(renderer: Renderer, rows: Sequence[Example]) -> list[tuple[int, ...]]:
+    """Tokens of what the model is to write for each row, its end included: the first reference."""
+    codec, space = renderer.codec, renderer.template.before_label
+    written = codec.following([space + row.references[0] for row in rows if row.references])
+    end = () if codec.end_id is None else (codec.end_id,)
+    return [(*ids, *end) for ids in written]
 
 
 def _labels(rows: Sequence[Example]) -> IntArray:

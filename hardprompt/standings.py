@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hardprompt.metrics import interval, paired_gain
-from hardprompt.types import IntArray
+from hardprompt.metrics.figures import Outcome, TextFigures
 
 if TYPE_CHECKING:
     from hardprompt.session import Session
@@ -33,7 +32,7 @@ def assemble(
     """All figures of a comparison; means over the seeds, on the same test rows."""
     fitted = {name: found for name, found in records.items() if not _skipped(found)}
     best = _best_discrete(fitted)
-    rival = None if best is None else _predicted(fitted[best])
+    rival = None if best is None else _outcome(session, fitted[best])
     info, task = session.model.info, session.task
     return {
         "schema": SCHEMA,
@@ -96,29 +95,30 @@ def _mean(found: Sequence[dict[str, Any]], field: str) -> float:
     return float(np.mean([record[field] for record in found]))
 
 
-def _predicted(found: Sequence[dict[str, Any]]) -> IntArray:
-    """`(n,)` of one seed, `(seeds, n)` of several."""
-    called = np.array([record["test_predicted"] for record in found], dtype=np.int64)
+def _outcome(session: Session, found: Sequence[dict[str, Any]]) -> Outcome:
+    """Answers to the test rows: of one seed, or of several with an axis in front."""
+    judged = session.figures("test")
+    if isinstance(judged, TextFigures):
+        called = np.stack([judged.outcome(record["test_written"]) for record in found])
+    else:
+        called = np.array([record["test_predicted"] for record in found], dtype=np.int64)
     return called[0] if len(called) == 1 else called
 
 
 def _row(
-    session: Session, name: str, found: Sequence[dict[str, Any]], rival: IntArray | None
+    session: Session, name: str, found: Sequence[dict[str, Any]], rival: Outcome | None
 ) -> dict[str, Any]:
-    gold, n_classes = session.gold("test"), len(session.task.labels)
-    called = _predicted(found)
+    judged, called = session.figures("test"), _outcome(session, found)
     gain: list[float] | None = None
     if rival is not None:
-        gain = [round(v, 6) for v in paired_gain(session.metric, gold, called, rival, n_classes)]
+        gain = [round(value, 6) for value in judged.gain(called, rival)]
     shown = max(found, key=lambda record: record["dev"])
     return {
         "method": name,
         "skipped": None,
         "readable": shown["text"] is not None,
         **{field: round(_mean(found, field), 6) for field in MEANS},
-        "test_interval": [
-            round(bound, 6) for bound in interval(session.metric, gold, called, n_classes)
-        ],
+        "test_interval": [round(bound, 6) for bound in judged.interval(called)],
         "gain": None if gain is None else gain[0],
         "gain_interval": None if gain is None else gain[1:],
         "text": shown["text"],

@@ -53,6 +53,9 @@ class SoftMethod(Method):
         near = session.space.nearest(best.points)[:, 0]
         return Fitted(
             predict=lambda split: session.scorers[split].by_points(best.points),
+            write=lambda split: session.scorers[split].written_by_points(
+                best.points, session.decoding
+            ),
             trained=best.size,
             stored=best.points.size,
             n_bytes=best.points.nbytes,

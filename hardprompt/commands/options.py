@@ -52,7 +52,9 @@ OBJECTIVE = click.option(
     "--objective", default="nll", show_default=True, help="nll, accuracy, margin or piecewise."
 )
 METRIC = click.option(
-    "--metric", default="accuracy", show_default=True, help="accuracy, macro-f1 or mcc."
+    "--metric",
+    show_default="accuracy, or rouge-l",
+    help="accuracy, macro-f1 or mcc; of written texts rouge-l, bleu, ...",
 )
 VOCABULARY = together(
     click.option(

@@ -79,6 +79,11 @@ def text_gain(
     return gain, low, high
 
 
+def text_error(metric: TextMetric, stats: FloatArray) -> float:
+    """Standard deviation of the figure over bootstrap samples of the rows."""
+    return float(_text_resampled(metric, stats).std())
+
+
 def _text_resampled(metric: TextMetric, stats: FloatArray) -> FloatArray:
     n = stats.shape[-2]
     values = []

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hardprompt.models.codec import Codec
 from hardprompt.scoring.plan import Group, Row
 from hardprompt.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from hardprompt.models.writer import Decoding
 
 Labels = tuple[tuple[int, ...], ...]  # token ids of each class' label word
 
@@ -91,6 +94,11 @@ class PromptModel(Protocol):
         gradient at these points, `(n, k, dim)`; and `(n, k, v)` log p(token | the others) of each
         of `tokens` in each place, over the number of places: what the mean gains by it there.
         Both are 0 at EMPTY."""
+        ...
+
+    def write(self, rows: Sequence[IntArray | FloatArray], decoding: Decoding) -> list[str]:
+        """What the model goes on with after each row, `(t,)` ids or `(t, dim)` points, as one
+        line of text. Raises `HardpromptError` where it fills gaps instead."""
         ...
 
     def last_hidden(self, group: Group) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,9 +15,10 @@ from hardprompt.models.base import Labels, ModelInfo
 from hardprompt.models.batched import BatchedModel
 from hardprompt.models.codec import Codec
 from hardprompt.models.targets import Targets
+from hardprompt.models.writer import Decoding, write
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.plan import Group
-from hardprompt.types import IntArray
+from hardprompt.types import FloatArray, IntArray
 
 # A constant beginning is computed once when it has at least so many tokens,
 # and as long as all of them together stay below so many bytes.
@@ -44,6 +46,9 @@ class CausalModel(BatchedModel):
         places = torch.arange(self.first_told, k, device=self._device).expand(n, -1)
         parts = [self._repeated(self.codec.prefix, n), prompts[:, :-1]]
         return self._logits(parts, look, None, places.shape[1]).float().log_softmax(-1), places
+
+    def write(self, rows: Sequence[IntArray | FloatArray], decoding: Decoding) -> list[str]:
+        return write(self._model, self.codec, self._batcher, rows, decoding)
 
     def _labels(self, group: Group, labels: Labels, parts: list[Tensor], example: Tensor) -> Tensor:
         """`(rows, classes)`; one forward pass for each distinct beginning of a label word."""

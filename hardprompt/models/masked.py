@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hardprompt.errors import HardpromptError
 from hardprompt.models.base import Labels
 from hardprompt.models.batched import BatchedModel
+from hardprompt.models.writer import Decoding
 from hardprompt.scoring.plan import Group
-from hardprompt.types import IntArray
+from hardprompt.types import FloatArray, IntArray
 
 
 class MaskedModel(BatchedModel):
@@ -22,6 +24,12 @@ class MaskedModel(BatchedModel):
     log-probabilities of its tokens, each at its own mask, from one forward pass (as PET does in
     training, Schick & Schuetze, 2021). There is one pass for each distinct number of masks.
     """
+
+    def write(self, rows: Sequence[IntArray | FloatArray], decoding: Decoding) -> list[str]:
+        raise HardpromptError(
+            f"'{self.info.name}' is a masked model: it fills gaps and cannot write a text; "
+            "take a causal one"
+        )
 
     def _labels(self, group: Group, labels: Labels, parts: list[Tensor], example: Tensor) -> Tensor:
         out = torch.empty(len(example), len(labels), device=self._device)

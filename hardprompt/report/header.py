@@ -39,22 +39,33 @@ def subject(session: Session, example: str) -> str:
 
 def _subject(session: Session, example: str) -> dict[str, str]:
     task, info = session.task, session.model.info
-    rows = {name: task.counts(getattr(task, name)) for name in ("search", "dev", "test")}
-    split_line = ", ".join(f"{name} {sum(count)}" for name, count in rows.items())
-    counts = ", ".join(
-        f"{label.name} {count}" for label, count in zip(task.labels, rows["test"], strict=True)
-    )
-    majority = max(rows["test"]) / sum(rows["test"])
-    words = ", ".join(f"{label.name} = {label.word}" for label in task.labels)
+    splits = ", ".join(f"{name} {len(getattr(task, name))}" for name in ("search", "dev", "test"))
     return {
         "model": f"{info.name} ({info.family}, {info.parameters / 1e6:.1f} M parameters, "
         f"{session.precision}, {info.device})",
-        "task": f"{task.name} {task.version}".strip() + f"; {split_line} rows",
-        "labels": f"{words}; test has {counts}; majority baseline {majority:.3f}",
+        "task": f"{task.name} {task.version}".strip() + f"; {splits} rows",
+        **_answers(session),
         "template": f"{session.template.source}  ({session.template_name})",
         "example": escape(example),
         "scoring": session.model.way,
     }
+
+
+def _answers(session: Session) -> dict[str, str]:
+    """What the model is to say: one of the labels, or a text."""
+    task = session.task
+    if task.writes:
+        n = sum(len(row.references) for row in task.test)
+        return {
+            "writes": f"up to {session.decoding.limit} tokens; judged by {session.metric.name}, "
+            f"test has {n} references"
+        }
+    test = task.counts(task.test)
+    counts = ", ".join(
+        f"{label.name} {count}" for label, count in zip(task.labels, test, strict=True)
+    )
+    words = ", ".join(f"{label.name} = {label.word}" for label in task.labels)
+    return {"labels": f"{words}; test has {counts}; majority baseline {max(test) / sum(test):.3f}"}
 
 
 def _written(lines: dict[str, str], notes: list[str]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from hardprompt.report.search import minimand, search_report
 from hardprompt.report.text import escape, figure, quoted, table
+from hardprompt.report.written import samples
 
 WIDTH, HEIGHT = 60, 8
 FLIPS, TEXT = 12, 76
@@ -13,19 +14,25 @@ FLIPS, TEXT = 12, 76
 
 def inspect_report(results: dict[str, Any], top: int = 10) -> str:
     """Every section of `hardprompt inspect`."""
-    best = results["best"][0]
     sections = [
         f"run       {escape(results['run'])}\n"
         f"task      {results['task']['name']}, model {escape(results['model']['name'])}, "
         f"template {escape(results['template'])}",
         search_report(results, top),
-        f"Classes, on test, with {quoted(best['text'])}\n{class_table(results['per_class'])}",
-        _flips(results),
+        *_answers(results),
         _tokens(results),
         _descents(results),
         f"{_curve_title(results)}\n{curve(results['curve'], results['measured'])}",
     ]
     return "\n\n".join(section for section in sections if section)
+
+
+def _answers(results: dict[str, Any]) -> list[str]:
+    """What the best prompt makes of the test rows."""
+    if written := results.get("written"):
+        return [samples(written)]
+    title = f"Classes, on test, with {quoted(results['best'][0]['text'])}"
+    return [f"{title}\n{class_table(results['per_class'])}", _flips(results)]
 
 
 def _curve_title(results: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ def tasks(found: Sequence[Task]) -> str:
     rows = [
         [
             task.name,
-            ", ".join(f"{label.name} = {label.word}" for label in task.labels),
+            ", ".join(f"{label.name} = {label.word}" for label in task.labels) or "(a text)",
             ", ".join(task.templates),
             f"{len(task.dev)} dev, {len(task.test)} test",
             task.licence,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hardprompt.report.text import escape, figure, gain, quoted, reported, table
+from hardprompt.report.written import text_metrics
 
 HEAD = ("prompt", "search", "dev", "test [95%]", "over empty", "over manual", "fluency")
 
@@ -16,6 +17,8 @@ def search_report(results: dict[str, Any], top: int = 10) -> str:
     lines = [prompt_table(results, results["best"], marks, top), ""]
     if front := results.get("front"):
         lines += [_front_table(front, top), ""]
+    if written := results.get("written"):
+        lines += [text_metrics(written), ""]
     return "\n".join([*lines, *_sentences(results)])
 
 
@@ -110,7 +113,7 @@ def _sentences(results: dict[str, Any]) -> list[str]:
             f"-> the label words, of {len(results['label_sets'])} sets, that suit the prompt best "
             f"on the search rows; elsewhere {' | '.join(results['task']['labels'].values())}."
         )
-    if best["source"] != "manual":
+    if best["source"] != "manual" and results["prior"] is not None:
         lines += prior_warning(results["prior"])
     if best["source"] == "manual":
         lines.append("No prompt that was found beats the best manual one on dev.")
@@ -125,6 +128,9 @@ def _sentences(results: dict[str, Any]) -> list[str]:
         lines.append(_screened(screening, results["model"]["dtype"]))
     if race := results.get("race"):
         lines.append(f"race: {race['times']:.1f}x fewer rows measured; level {race['level']:g}")
+    if "written" in results:
+        lines.append(f"Next: hardprompt inspect {escape(results['run'])}")
+        return lines
     lines.append(f"Next: hardprompt inspect {escape(results['run'])}")
     lines.append(f'Use it: hardprompt try {escape(results["run"])} "a text of yours"')
     return lines

@@ -10,6 +10,7 @@ import numpy as np
 
 from hardprompt.errors import HardpromptError
 from hardprompt.models.base import Labels, PromptModel
+from hardprompt.models.writer import Decoding
 from hardprompt.scoring.compile import Renderer, compile_rows
 from hardprompt.scoring.losses import normalise
 from hardprompt.scoring.plan import Group, Row, ending, group_rows
@@ -111,6 +112,23 @@ class Scorer:
         for group in self.groups:
             out[group.examples] = self.model.label_log_probs(group, self.labels, slots)[0]
         return self.formed(out)
+
+    def written(self, prompts: Sequence[str], decoding: Decoding) -> list[str]:
+        """What the model writes for each text after one prompt."""
+        rows = self.renderer.encode(prompts, self.texts)
+        return self.model.write([np.array(row, dtype=np.int64) for row in rows], decoding)
+
+    def written_by_points(self, points: FloatArray, decoding: Decoding) -> list[str]:
+        """The same after one soft prompt, `(length, dim)` points."""
+        slots = np.split(points.astype(np.float32), np.cumsum(self.slots)[:-1])
+        table = self.model.embeddings
+        rows = []
+        for row in self._open_rows:
+            parts = [table[list(segment)] for segment in row.segments]
+            for number, slot in enumerate(slots):
+                parts.insert(2 * number + 1, slot)
+            rows.append(np.concatenate(parts).astype(np.float32))
+        return self.model.write(rows, decoding)
 
     def hidden(self, prompts: Sequence[str]) -> FloatArray:
         """`(N, dim)` what the model holds of each text where it would write the label word."""

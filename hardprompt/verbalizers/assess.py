@@ -93,7 +93,7 @@ def _judged(session: Session, prompts: Prompts, sets: Sequence[Words]) -> list[J
     judged = []
     for words, log_probs in zip(sets, found, strict=True):
         predicted = log_probs.argmax(axis=1)
-        dev = float(session.metric.score(gold, predicted, n_classes))
+        dev = float(session.class_metric.score(gold, predicted, n_classes))
         judged.append(Judged(words, prompts, dev, predicted))
     return judged
 
@@ -119,7 +119,7 @@ def _key(judged: Judged) -> Key:
 
 
 def _entry(session: Session, judged: Judged, tested: dict[Key, IntArray]) -> dict[str, Any]:
-    metric, n_classes = session.metric, len(session.task.labels)
+    metric, n_classes = session.class_metric, len(session.task.labels)
     names = [label.name for label in session.task.labels]
     entry: dict[str, Any] = {
         "words": dict(zip(names, judged.words.words, strict=True)),
@@ -151,7 +151,7 @@ def _gain(
     if rival is None:
         return {f"{split}_gain": None, f"{split}_gain_interval": None}
     gold, n_classes = session.gold(split), len(session.task.labels)
-    gain, low, high = paired_gain(session.metric, gold, predicted, rival, n_classes)
+    gain, low, high = paired_gain(session.class_metric, gold, predicted, rival, n_classes)
     return {
         f"{split}_gain": rounded(gain),
         f"{split}_gain_interval": [rounded(low), rounded(high)],
@@ -160,4 +160,4 @@ def _gain(
 
 def _interval(session: Session, split: str, predicted: IntArray) -> list[float | None]:
     gold, n_classes = session.gold(split), len(session.task.labels)
-    return [rounded(end) for end in interval(session.metric, gold, predicted, n_classes)]
+    return [rounded(end) for end in interval(session.class_metric, gold, predicted, n_classes)]
