@@ -28,7 +28,10 @@ class Sacrebleu:
             self._metric = metrics.BLEU(force=True)  # says nothing of texts that look tokenised
         else:
             self._metric = {"chrf": metrics.CHRF, "ter": metrics.TER}[name]()
-        self.signature = f"sacrebleu:{name}|{self._metric.get_signature().format()}"
+        self._metric.corpus_score([""], [[""]])  # there is no signature before the first figure
+        signature = self._metric.get_signature()
+        signature.update("nrefs", None)  # how many references there are is the data's
+        self.signature = f"sacrebleu:{name}|{signature.format()}"
 
     def stats(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> FloatArray:
         """`(n, s)` counts. What `corpus_score` adds up, and sacrebleu's own bootstrap too; it has
