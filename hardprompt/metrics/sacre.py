@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import zip_longest
 from typing import Any
 
@@ -18,7 +19,7 @@ class Sacrebleu:
 
     def __init__(self, name: str) -> None:
         try:
-            from sacrebleu import metrics
+            metrics: Any = import_module("sacrebleu.metrics")
         except ImportError as error:
             raise UsageError(
                 f"{name} needs sacrebleu: pip install 'hardprompt[metrics]'"
