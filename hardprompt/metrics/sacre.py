@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import zip_longest
 from typing import Any
 
@@ -18,7 +19,7 @@ class Sacrebleu:
 
     def __init__(self, name: str) -> None:
         try:
-            from sacrebleu import metrics
+            metrics: Any = import_module("sacrebleu.metrics")
         except ImportError as error:
             raise UsageError(
                 f"{name} needs sacrebleu: pip install 'hardprompt[metrics]'"
@@ -28,7 +29,10 @@ class Sacrebleu:
             self._metric = metrics.BLEU(force=True)  # says nothing of texts that look tokenised
         else:
             self._metric = {"chrf": metrics.CHRF, "ter": metrics.TER}[name]()
-        self.signature = f"sacrebleu:{name}|{self._metric.get_signature().format()}"
+        self._metric.corpus_score([""], [[""]])  # there is no signature before the first figure
+        signature = self._metric.get_signature()
+        signature.update("nrefs", None)  # how many references there are is the data's
+        self.signature = f"sacrebleu:{name}|{signature.format()}"
 
     def stats(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> FloatArray:
         """`(n, s)` counts. What `corpus_score` adds up, and sacrebleu's own bootstrap too; it has

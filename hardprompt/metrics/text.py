@@ -51,7 +51,12 @@ def text_metric_named(name: str, encoder: Encoder | None = None, idf: bool = Fal
                 "hardprompt.models.encoder gives it"
             )
         scores = bert_score(encoder, idf)
-        return _averaged(name, "BERTScore", scores, f"own|{encoder.signature}|idf:{idf}")
+        return _averaged(
+            name,
+            "BERTScore",
+            scores,
+            f"own|{encoder.signature}|idf:{'yes' if idf else 'no'}|refs:best",
+        )
     if name not in METRICS:
         raise unknown("metric of text", name, text_metric_names())
     return METRICS[name]()

@@ -5,30 +5,23 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
-from transformers.configuration_utils import PreTrainedConfig
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-)
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from hardprompt.errors import HardpromptError, UsageError, unknown
-from hardprompt.models import mini
 from hardprompt.models.base import ModelInfo, PromptModel
 from hardprompt.models.batched import BatchedModel
 from hardprompt.models.choose import causal_model
 from hardprompt.models.codec import Codec
 from hardprompt.models.masked import MaskedModel
 from hardprompt.models.memory import tokens_that_fit
+from hardprompt.models.source import check_config, explained, read_config, source_of
 from hardprompt.models.tokenizer import load_tokenizer
 from hardprompt.scoring.batching import Batcher
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")
 KNOWN_CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 
 
@@ -47,16 +40,16 @@ def load_model(
     allows.
     Raises `HardpromptError` with one line for what cannot be loaded.
     """
-    source = _source(name, revision)
+    source = source_of(name, revision)
     place = choose_device(device)
     wanted = _choose_dtype(dtype, place)
-    config = _read_config(source, name, revision)
-    masked = _check_config(config, name)
+    config = read_config(source, name, revision)
+    masked = check_config(config, name)
     try:
         tokenizer = load_tokenizer(source, name, revision)
         model = _load_weights(source, name, revision, wanted, masked)
     except (OSError, ValueError, ImportError) as error:
-        raise _explain(name, error) from error
+        raise explained(name, error) from error
     if masked:
         _check_masked(model, tokenizer, name)
     codec = Codec(tokenizer, masked=masked)
@@ -66,6 +59,38 @@ def load_model(
     info = _info(name, model, tokenizer, "masked" if masked else "causal")
     make = MaskedModel if masked else causal_model
     return make(model, codec, info, Batcher(tokens_that_fit(model, place), batch_size))
+
+
+def load_base(
+    name: str, *, revision: str | None = None, device: str = "auto"
+) -> tuple[Any, Any, ModelInfo]:
+    """A model without its head, in float32, its tokenizer and what is known of it: texts are only
+    read, so that one trained for any purpose will do. Raises as `load_model`."""
+    source = source_of(name, revision)
+    place = choose_device(device)
+    check_config(read_config(source, name, revision), name)
+    try:
+        tokenizer = load_tokenizer(source, name, revision)
+        model, loaded = AutoModel.from_pretrained(
+            source,
+            revision=revision,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise explained(name, error) from error
+    missing = sorted(key for key in loaded["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise HardpromptError(
+            f"'{name}' is no whole model: {len(missing)} of its weights, such as {missing[0]}, are "
+            "not in the files and would be random; save it again with save_pretrained"
+        )
+    for key in loaded["missing_keys"]:  # unused; random, they would make each load another model
+        model.state_dict()[key].zero_()
+    model = model.eval().to(place)
+    return model, tokenizer, _info(name, model, tokenizer)
 
 
 def screening_model(model: PromptModel) -> PromptModel:
@@ -153,75 +178,6 @@ def _choose_dtype(dtype: str, place: torch.device) -> torch.dtype | str:
     return DTYPES[dtype]
 
 
-def _source(name: str, revision: str | None) -> str:
-    """The folder or hub id to read; checks what can be checked without a network."""
-    if name == "mini":
-        return str(mini.verified_folder())
-    path = Path(name).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise HardpromptError(
-                f"'{name}' is no model: the folder has no config.json; "
-                "--model takes a hub id or a folder saved with save_pretrained"
-            )
-        if not list(path.glob("*.safetensors")):
-            raise HardpromptError(
-                f"'{name}' has no safetensors weights, and pickled ones can run code when loaded; "
-                "load it where you trust it and save it with save_pretrained"
-            )
-        return str(path)
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise UsageError(f"no model folder '{name}'")
-    if "/" not in name and len(name) <= 6:  # near misses of the one built-in name
-        close = unknown("model", name, ["mini"])
-        if "Did you mean" in str(close):
-            raise close
-    return name
-
-
-def _read_config(source: str, name: str, revision: str | None) -> dict[str, Any]:
-    try:
-        config, _ = PreTrainedConfig.get_config_dict(
-            source, revision=revision, trust_remote_code=False
-        )
-    except (OSError, ValueError) as error:
-        raise _explain(name, error) from error
-    return dict(config)
-
-
-def _check_config(config: dict[str, Any], name: str) -> bool:
-    """Whether the model is a masked one; refuses what would run foreign code or is neither."""
-    if "auto_map" in config:
-        raise HardpromptError(
-            f"'{name}' needs code from its own repository (auto_map in config.json), "
-            "which is never run; use a model that transformers knows"
-        )
-    for key in config:
-        if key.lstrip("_").startswith("attn_implementation"):
-            raise HardpromptError(
-                f"config.json of '{name}' sets {key}, which can fetch foreign code; remove the line"
-            )
-    if "quantization_config" in config:
-        raise HardpromptError(
-            f"'{name}' is quantised, which is not supported yet; take the plain checkpoint"
-        )
-    if config.get("is_encoder_decoder"):
-        raise HardpromptError(
-            f"'{name}' is an encoder-decoder model; only causal and masked models are supported yet"
-        )
-    kind, heads = config.get("model_type"), config.get("architectures") or []
-    # BERT and its like are known as causal models too: as the decoders that few of them are.
-    decodes = config.get("is_decoder") or any(head.endswith(CAUSAL_HEADS) for head in heads)
-    if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not decodes:
-        return True
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        raise HardpromptError(
-            f"'{name}' is of type '{kind}', "
-            "which transformers does not know as a causal model or a masked one"
-        )
-    return False
-
-
 def _check_masked(model: Any, tokenizer: Any, name: str) -> None:
     if tokenizer.mask_token is None:
         raise HardpromptError(
@@ -233,28 +189,6 @@ def _check_masked(model: Any, tokenizer: Any, name: str) -> None:
             f"'{name}' is of type '{model.config.model_type}', which takes no "
             f"{' and no '.join(sorted(lacks))}; take BERT, RoBERTa or their like"
         )
-
-
-def _explain(name: str, error: Exception) -> HardpromptError:
-    text = str(error)
-    lower = text.lower()
-    if "gated" in lower or "401" in text or "403" in text:
-        return HardpromptError(
-            f"'{name}' is gated or private; accept its terms on its page, then run 'hf auth login'"
-        )
-    if "safetensors" in lower and "no file named" in lower:
-        return HardpromptError(
-            f"'{name}' has no safetensors weights, and pickled ones can run code when loaded; "
-            "load it where you trust it and save it with save_pretrained"
-        )
-    if "couldn't connect" in lower or "offline" in lower or "cached files" in lower:
-        return HardpromptError(
-            f"'{name}' is not a folder here, not in the cache, and the hub cannot be reached; "
-            "check the name and the network, or give a local folder"
-        )
-    if "not a valid model identifier" in lower or "404" in text:
-        return HardpromptError(f"no model '{name}' on the hub, and no folder of that name here")
-    return HardpromptError(f"cannot load '{name}': {text.strip().splitlines()[0]}")
 
 
 def _info(name: str, model: Any, tokenizer: Any, kind: str = "causal") -> ModelInfo:
