@@ -17,6 +17,9 @@ from hardprompt.scoring.batching import Batcher
 from hardprompt.types import FloatArray, IntArray
 
 LINE_END = "\n"
+# So many times as many rows as where each is read whole: a step reads one token of each, and what
+# it takes beside that is shared by all.
+CROWD = 8
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,14 @@ def write(
     without the space around it."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # like lengths need little padding
     found: dict[int, str] = {}
-    widest = max(map(len, rows)) + decoding.limit
+    widest = (max(map(len, rows)) + decoding.limit) * decoding.beams
 
     def run(low: int, high: int) -> list[str]:
         tokens = _generate(model, codec, [rows[i] for i in order[low:high]], decoding)
         return [_first_line(codec, ids) for ids in tokens]
 
     with torch.no_grad(), _usual_attention(model):
-        for low, high, texts in batcher.split(len(rows), widest * decoding.beams, run):
+        for low, high, texts in batcher.split(len(rows), -(-widest // CROWD), run):
             found |= zip(order[low:high], texts, strict=True)
     return [found[i] for i in range(len(rows))]
 
