@@ -57,8 +57,9 @@ def evaluation_ngrams(folders: Iterable[Path]) -> set[tuple[str, ...]]:
         for file in sorted(folder.rglob("*.jsonl")):
             for row in read_rows(file):
                 for value in row.values():
-                    if isinstance(value, str):
-                        found.update(ngrams(value))
+                    for text in value if isinstance(value, list) else [value]:
+                        if isinstance(text, str):
+                            found.update(ngrams(text))
     return found
 
 
