@@ -16,6 +16,9 @@ from hardprompt.session import Session
 from hardprompt.types import FloatArray
 
 BROKEN = -2.0  # below every metric
+# Rows that a backward pass of one row through a model's weights costs (Kaplan et al., 2020,
+# section 2.1): twice what reading it does.
+BACKWARD = 2.0
 
 
 class Unfit(HardpromptError):

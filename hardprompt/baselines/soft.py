@@ -95,7 +95,7 @@ def _step(
 
 def as_points(bench: Bench, points: FloatArray, *, trained: int, **details: Any) -> Fitted:
     """A soft prompt, `(length, dim)`, as a fitted method; it is also saved."""
-    session = bench.session
+    session, points = bench.session, points.astype(np.float32)
     kept = save_soft_prompt(bench.folder / "soft", session, points)
     near = session.space.nearest(points)[:, 0]
     nearest = [session.model.codec.piece([int(token)]) for token in near]
