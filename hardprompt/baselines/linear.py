@@ -26,6 +26,7 @@ class TfIdf(Method):
 
     name: ClassVar[str] = "tf-idf"
     writes: ClassVar[bool] = False
+    portable: ClassVar[bool] = True
 
     def fit(self, bench: Bench) -> Fitted:
         session = bench.session

@@ -26,6 +26,7 @@ class Shots(Method):
 
     name: ClassVar[str] = "shots"
     writes: ClassVar[bool] = False
+    portable: ClassVar[bool] = True
 
     def fit(self, bench: Bench) -> Fitted:
         session = bench.session
