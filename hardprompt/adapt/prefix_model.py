@@ -12,6 +12,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from hardprompt.adapt.base import UnfitModel
+from hardprompt.models.cascade import NAME
 
 
 class PrefixCache(DynamicCache):
@@ -27,6 +28,8 @@ class PrefixModel(nn.Module):
 
     def __init__(self, plain: Any, prefix: nn.Module) -> None:
         super().__init__()
+        if plain.config._attn_implementation == NAME:  # is handed no mask, and so reads no cache
+            raise ValueError("a prefix needs attention of transformers' own, such as 'sdpa'")
         self.plain, self.prefix = plain, prefix
 
     def __getattr__(self, name: str) -> Any:

@@ -124,6 +124,13 @@ def test_a_cache_without_the_prefix_is_refused(make):
         adapted.model(input_ids=torch.tensor(TEXT), past_key_values=foreign)
 
 
+def test_attention_that_reads_no_cache_is_refused(make_model, rng):
+    model, _ = make_model("llama", plain=True)
+    model.set_attn_implementation("hardprompt_cascade")
+    with pytest.raises(ValueError, match="attention of transformers' own"):
+        Prefix().attach(model, rng)
+
+
 def train(adapted, steps=8):
     optimizer = torch.optim.AdamW(adapted.trained, lr=0.02)
     losses = []
