@@ -10,9 +10,10 @@ import torch
 
 from hardprompt.baselines.base import Bench, Fitted, Method, Unfit
 from hardprompt.baselines.relax import soft_to_hard
-from hardprompt.baselines.soft import minibatches, start_tokens
+from hardprompt.baselines.soft import start_tokens
 from hardprompt.baselines.soft_files import save_soft_prompt
 from hardprompt.baselines.table import METHODS, expand, make_method
+from hardprompt.baselines.tuning import minibatches
 from hardprompt.config import RunConfig
 from hardprompt.encoders import make_encoder
 from hardprompt.errors import UsageError
