@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from hardprompt import runs
+from hardprompt.adapt.tensors import write_tensors
 from hardprompt.errors import HardpromptError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -17,19 +18,9 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 def write_adapter(folder: Path, config: dict[str, Any], tensors: dict[str, Tensor]) -> list[str]:
     """Writes what `PeftModel.from_pretrained` reads; returns the names of the files."""
-    names = write_tensors(folder, tensors)
+    weights = write_tensors(folder / WEIGHTS, tensors)
     runs.write_json(folder / CONFIG, config)
-    return names
-
-
-def write_tensors(folder: Path, tensors: dict[str, Tensor]) -> list[str]:
-    """Writes the numbers only; returns the names of both files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{WEIGHTS}.part"
-    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(kept, part, metadata={"format": "pt"})
-    part.replace(folder / WEIGHTS)
-    return [CONFIG, WEIGHTS]
+    return [CONFIG, weights]
 
 
 def read_adapter(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

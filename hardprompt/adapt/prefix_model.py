@@ -31,6 +31,7 @@ class PrefixModel(nn.Module):
         if plain.config._attn_implementation == NAME:  # is handed no mask, and so reads no cache
             raise ValueError("a prefix needs attention of transformers' own, such as 'sdpa'")
         self.plain, self.prefix = plain, prefix
+        self.length = len(self.keys_and_values())
 
     def __getattr__(self, name: str) -> Any:
         """The model's own configuration, embeddings and precision."""
@@ -60,7 +61,6 @@ class PrefixModel(nn.Module):
         position_ids: Tensor | None = None,
         past_key_values: PrefixCache | None = None,
         inputs_embeds: Tensor | None = None,
-        use_cache: bool | None = None,
         logits_to_keep: int = 0,
         **options: Any,
     ) -> Any:
@@ -70,17 +70,15 @@ class PrefixModel(nn.Module):
             past_key_values = self.cache(len(rows))
         if not isinstance(past_key_values, PrefixCache):
             raise TypeError("past_key_values must begin with the prefix: take those of cache()")
-        length = len(self.keys_and_values())
         if attention_mask is not None:
-            seen = attention_mask.new_ones(len(rows), length)
+            seen = attention_mask.new_ones(len(rows), self.length)
             options["attention_mask"] = torch.cat([seen, attention_mask], 1)
         if position_ids is not None:
-            options["position_ids"] = position_ids + length
+            options["position_ids"] = position_ids + self.length
         return self.plain(
             input_ids=input_ids,
             inputs_embeds=inputs_embeds,
             past_key_values=past_key_values,
-            use_cache=True,  # whatever is wanted: some models read no cache otherwise
             logits_to_keep=logits_to_keep,
             **options,
         )
@@ -94,16 +92,15 @@ class PrefixModel(nn.Module):
             attention_mask = torch.ones_like(input_ids)
         copies = max(options.get("num_beams", 1), options.get("num_return_sequences", 1))
         cache = self.cache(len(input_ids) * copies)
-        length = cache.get_seq_length()
         # transformers takes for read as many ids as the cache holds: these stand for the prefix.
-        read = input_ids[:, :1].repeat(1, length)
+        read = input_ids[:, :1].repeat(1, self.length)
         found: Tensor = self.plain.generate(
             torch.cat([read, input_ids], 1),
             attention_mask=torch.cat([torch.ones_like(read), attention_mask], 1),
             past_key_values=cache,
             **options,
         )
-        return found[:, length:]
+        return found[:, self.length :]
 
 
 def keys_and_values_of(model: Any, ids: Sequence[int]) -> Tensor:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from hardprompt.adapt.base import Adapted, UnfitModel
-from hardprompt.adapt.peft_files import base_of, read_adapter, write_tensors
+from hardprompt.adapt.peft_files import CONFIG, WEIGHTS, base_of, read_adapter
+from hardprompt.adapt.tensors import trained_tensors, write_tensors
 from hardprompt.errors import HardpromptError
 
 ADAPTER = ".default."  # in names of parameters; left out on disk
@@ -41,17 +42,14 @@ def attach(peft: Any, model: Any, config: Any, rng: np.random.Generator, **detai
 
 def save(adapted: Adapted, config: Any, folder: Path) -> list[str]:
     """Writes what `PeftModel.from_pretrained` reads; returns the names of the files."""
-    wanted = {id(weight) for weight in adapted.trained}
-    tensors = {
-        ROOT + name.replace(ADAPTER, "."): weight
-        for name, weight in adapted.model.named_parameters()
-        if id(weight) in wanted
-    }
-    names = write_tensors(folder, tensors)
+    tensors = trained_tensors(adapted).items()
+    weights = write_tensors(
+        folder / WEIGHTS, {ROOT + name.replace(ADAPTER, "."): weight for name, weight in tensors}
+    )
     for key, value in base_of(adapted.model).items():
         setattr(config, key, value)
     config.save_pretrained(str(folder))
-    return names
+    return [CONFIG, weights]
 
 
 def load(peft: Any, folder: Path, model: Any, kind: str) -> Any:
