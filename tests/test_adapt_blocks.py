@@ -160,8 +160,8 @@ def test_fine_tuning_trains_every_weight_once(family):
     assert adapted.stored == sum(weight.numel() for weight in model.parameters())
     before = [weight.clone() for weight in adapted.trained]
     train(adapted)
-    still = [o.shape for o, n in zip(before, adapted.trained, strict=True) if torch.equal(o, n)]
-    assert len(still) <= 2  # a masked model's: token types and pooling, which nothing reads
+    pairs = zip(before, adapted.trained, strict=True)
+    assert not any(torch.equal(old, new) for old, new in pairs)
 
 
 def test_a_model_without_attention_is_refused_with_the_reason():
@@ -176,7 +176,7 @@ def test_files_of_another_model_are_refused(tmp_path):
     with pytest.raises(HardpromptError, match="is of another model: it has no "):
         Bottleneck.load(tmp_path, model_of("gpt2"))
     (tmp_path / "adapter.json").write_text('{"schema": "else"}', encoding="utf8")
-    with pytest.raises(HardpromptError, match="must have schema hardprompt.adapter/1, it has else"):
+    with pytest.raises(HardpromptError, match=r"schema hardprompt.adapter/1, it has else"):
         Bottleneck.load(tmp_path, model_of("llama"))
     with pytest.raises(HardpromptError, match="cannot read"):
         FineTuning.load(tmp_path, model_of("llama"))
