@@ -10,10 +10,10 @@ from transformers import AutoModelForCausalLM
 from hardprompt.adapt.prefix import read_prefix
 from hardprompt.baselines.base import Unfit
 from hardprompt.baselines.table import make_method
+from tests.conftest import NEEDS_PEFT
 from tests.test_baselines import bench_of, prepare  # noqa: F401
 from tests.test_scoring import TOLERANCE
 
-NEEDS_PEFT = ("lora", "llama-adapter")
 NAMES = pytest.mark.parametrize("name", ["prefix", *NEEDS_PEFT])
 
 
@@ -22,8 +22,6 @@ def fit(prepare, task_folder, tmp_path):  # noqa: F811
     """`fit(name, **options)` -> the session and what the method made of it."""
 
     def fitted(name, **options):
-        if name in NEEDS_PEFT:
-            pytest.importorskip("peft", reason="peft makes these: pip install '.[compare]'")
         session = prepare(task_folder, **({"budget": 160.0} | options))
         return session, make_method(name).fit(bench_of(session, tmp_path))
 
@@ -32,6 +30,8 @@ def fit(prepare, task_folder, tmp_path):  # noqa: F811
 
 @NAMES
 def test_what_is_trained_does_better_than_no_prompt(fit, name):
+    if name in NEEDS_PEFT:
+        pytest.importorskip("peft", reason="peft makes it: pip install '.[compare]'")
     session, fitted = fit(name)
     gold = session.gold("search")
     rows = np.arange(len(gold))
@@ -61,16 +61,10 @@ def test_plain_peft_reads_what_the_method_keeps(fit, name, tiny_folder, tmp_path
 
 
 @pytest.mark.parametrize("name", NEEDS_PEFT)
-def test_without_peft_the_table_says_what_to_install(
-    prepare,
-    task_folder,
-    tmp_path,
-    name,
-    monkeypatch,  # noqa: F811
-):
+def test_without_peft_the_table_says_what_to_install(fit, monkeypatch, name):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(Unfit, match=rf"^{name} needs peft: pip install"):
-        make_method(name).fit(bench_of(prepare(task_folder), tmp_path))
+        fit(name)
 
 
 def test_a_prefix_is_as_long_as_the_prompt(fit, tiny_folder, tmp_path):
