@@ -28,7 +28,7 @@ class Lora(Adaptation):
     def attach(self, model: Any, rng: np.random.Generator) -> Adapted:
         peft = through_peft.import_peft(self.name)
         config = self._config(peft, model)
-        details = {"rank": self.rank, "alpha": self.alpha, "targets": sorted(config.target_modules)}
+        details = {"rank": self.rank, "alpha": self.alpha, "targets": self._targets(peft, model)}
         return through_peft.attach(peft, model, config, rng, **details)
 
     def save(self, adapted: Adapted, folder: Path) -> list[str]:
@@ -40,17 +40,20 @@ class Lora(Adaptation):
         return through_peft.load(through_peft.import_peft(cls.name), folder, model, KIND)
 
     def _config(self, peft: Any, model: Any) -> Any:
-        table = peft.utils.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
-        kind = model.config.model_type
-        if not self.targets and kind not in table:
-            raise UnfitModel(f"peft's table has no weights for lora in a model of type '{kind}'")
-        targets = self.targets or table[kind]
         return peft.LoraConfig(
             task_type="CAUSAL_LM" if model.can_generate() else None,
             r=self.rank,
             lora_alpha=self.alpha,
             lora_dropout=0.0,
-            target_modules=targets if isinstance(targets, str) else list(targets),
+            target_modules=self._targets(peft, model),
             # GPT-2 keeps its weights the other way round.
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
         )
+
+    def _targets(self, peft: Any, model: Any) -> Any:
+        """Ends of names, or a pattern for whole ones."""
+        table = peft.utils.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+        kind = model.config.model_type
+        if not self.targets and kind not in table:
+            raise UnfitModel(f"peft's table has no weights for lora in a model of type '{kind}'")
+        return list(self.targets) or table[kind]

@@ -32,8 +32,8 @@ def import_peft(name: str) -> Any:
 
 def attach(peft: Any, model: Any, config: Any, rng: np.random.Generator, **details: Any) -> Adapted:
     """What `peft` adds to the model, drawn from `rng`; nothing else is left to train."""
-    with _apart():
-        torch.default_generator.manual_seed(int(rng.integers(2**31)))
+    with _apart(model):
+        torch.manual_seed(int(rng.integers(2**31)))
         # The model of transformers itself, which peft has changed, knows `logits_to_keep`.
         inner = peft.get_peft_model(model, config).get_base_model().eval()
     trained = [weight for weight in inner.parameters() if weight.requires_grad]
@@ -56,7 +56,7 @@ def load(peft: Any, folder: Path, model: Any, kind: str) -> Any:
     """A saved adaptation on a fresh model, frozen."""
     read_adapter(folder, kind)  # in one line what is wrong; peft would also read a pickle
     try:
-        with _apart():
+        with _apart(model):
             loaded = peft.PeftModel.from_pretrained(model, str(folder))
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -65,9 +65,10 @@ def load(peft: Any, folder: Path, model: Any, kind: str) -> Any:
 
 
 @contextmanager
-def _apart() -> Iterator[None]:
-    """Leaves torch's global generator as it was, and is silent of names that peft still uses and
-    transformers has given up."""
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+def _apart(model: Any) -> Iterator[None]:
+    """Leaves torch's global generators as they were, and is silent of names that peft still uses
+    and transformers has given up."""
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield
