@@ -54,13 +54,15 @@ def nll(log_probs, gold):
     return -log_probs[np.arange(len(gold)), gold]
 
 
-def test_losses_of_rows_are_those_of_the_empty_prompt(bench):
+@pytest.mark.parametrize("labels", [None, ((40, 41), (42,))], ids=["own", "of two tokens"])
+def test_losses_of_rows_are_those_of_the_empty_prompt(bench, labels):
     session, copy = bench.session, Copy.of(bench.session.model)
     gold, scorer = session.gold("search"), session.scorers["search"]
+    labels = labels or scorer.labels
     numbers = np.array([7, 3, 20])  # of unlike lengths, in no order
     rows = no_prompt_rows(bench, "search")
-    losses = row_losses(copy.scoring(copy.module), rows, scorer.labels, gold, numbers)
-    expected = nll(scorer.by_text(session.no_prompt), gold)
+    losses = row_losses(copy.scoring(copy.module), rows, labels, gold, numbers)
+    expected = nll(scorer.by_text(session.no_prompt, labels), gold)
     np.testing.assert_allclose(losses.detach().numpy(), expected[numbers], atol=TOLERANCE)
 
 

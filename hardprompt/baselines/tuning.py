@@ -51,16 +51,19 @@ def tune(
     study.enqueue_trial(first)
     n_trials = affordable_trials(bench, price)
     plan = Plan.of(bench, bench.room / n_trials, price)
-    found: list[tuple[Trained[State], Settings]] = []
+    best: tuple[Trained[State], Settings] | None = None  # of the others only the figures are kept
+    trials: list[Settings] = []
     for _ in range(n_trials):
         trial = study.ask()
         settings = ask(trial)
         trained = train(settings, plan)
         study.tell(trial, trained.quality)
         about = {**settings, "steps": plan.n_steps, "kept_step": trained.step}
-        found.append((trained, about))
-    trials = [about | {"quality": round(trained.quality, 6)} for trained, about in found]
-    return *max(found, key=lambda pair: pair[0].quality), trials
+        trials.append(about | {"quality": round(trained.quality, 6)})
+        if best is None or trained.quality > best[0].quality:
+            best = trained, about
+    assert best is not None, "there is one trial at least"
+    return *best, trials
 
 
 @dataclass(frozen=True)
