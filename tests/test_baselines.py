@@ -22,7 +22,7 @@ from hardprompt.scoring.losses import normalise
 from hardprompt.session import Session
 from hardprompt.strategies.descent import Descent
 from hardprompt.types import FloatArray
-from tests.conftest import FAMILIES
+from tests.conftest import FAMILIES, NEEDS_PEFT
 from tests.test_scoring import TEMPLATES, TEXTS, TOLERANCE, _Framed, build
 
 EVERY = expand(["all"])
@@ -127,6 +127,8 @@ def test_a_soft_prompt_elsewhere_is_not_called_a_peft_adapter(prepare, task_fold
 
 @pytest.mark.parametrize("name", EVERY)
 def test_methods_keep_to_their_budget_and_repeat(session, tmp_path, name):
+    if name in NEEDS_PEFT:
+        pytest.importorskip("peft", reason="peft makes it: pip install '.[compare]'")
     before = np.random.get_state()[1].copy(), torch.get_rng_state()
     found = []
     for part in ("a", "b"):
