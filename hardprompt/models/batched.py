@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from hardprompt.errors import HardpromptError
-from hardprompt.models.alone import Alone
 from hardprompt.models.base import Labels, ModelInfo
 from hardprompt.models.codec import Codec
+from hardprompt.models.mixed import Mixed
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.plan import Group, Row, group_rows
 from hardprompt.types import FloatArray, IntArray
@@ -24,7 +24,7 @@ from hardprompt.types import FloatArray, IntArray
 EMBEDDING_CHUNK = 8192
 
 
-class BatchedModel(Alone):
+class BatchedModel(Mixed):
     """Pairs of a candidate and an example, dealt into batches; a family scores one batch."""
 
     way = "rows read whole, those of like length together"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,9 +13,11 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from hardprompt.models.base import Labels, ModelInfo
-from hardprompt.models.batched import BatchedModel
+from hardprompt.models.batched import BatchedModel, as_input
 from hardprompt.models.codec import Codec
+from hardprompt.models.mixed import NoPrefix, pick, reading_only
 from hardprompt.scoring.batching import Batcher
+from hardprompt.scoring.mixed import MixedRow
 from hardprompt.scoring.plan import Group
 from hardprompt.types import IntArray
 
@@ -27,7 +31,9 @@ class CausalModel(BatchedModel):
 
     def __init__(self, model: Any, codec: Codec, info: ModelInfo, batcher: Batcher) -> None:
         super().__init__(model, codec, info, batcher)
-        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        takes = inspect.signature(model.forward).parameters
+        self._keeps_logits = "logits_to_keep" in takes
+        self._takes_places = "position_ids" in takes
         self._heads: WeakKeyDictionary[Group, Any] = WeakKeyDictionary()
 
     @property
@@ -93,6 +99,55 @@ class CausalModel(BatchedModel):
         logits: Tensor = self._model(**self._inputs(parts), **options).logits
         return logits[:, -keep:]
 
+    def _stand_in(self, label: tuple[int, ...]) -> tuple[int, ...]:
+        return label[:-1]
+
+    def _told_at(self, row: MixedRow) -> int:
+        return row.place - 1
+
+    def _read(self, rows: Sequence[MixedRow], where: Tensor) -> Tensor:
+        tokens, ends = self._padded(rows)
+        options: dict[str, Any] = {"use_cache": False}
+        if (prefixes := self._prefixes(rows)) is not None:
+            options = self._behind(*prefixes, ends)
+        with reading_only(self._model, where):
+            logits: Tensor = self._model(**as_input(tokens), **options).logits
+        if logits.shape[1] != where.shape[1]:
+            logits = pick(logits, where)
+        return logits.float().log_softmax(-1)
+
+    def _behind(self, whole: Tensor, lengths: Tensor, ends: Tensor) -> dict[str, Any]:
+        """What a forward pass takes for rows with these true lengths behind prefixes, which are
+        padded to the left."""
+        cache = DynamicCache()
+        for number, (keys, values) in enumerate(whole):
+            cache.update(keys, values, number)
+        t, own = whole.shape[4], torch.arange(int(ends.max()), device=self._device)
+        before = torch.arange(t, device=self._device) >= t - lengths[:, None]
+        mask = torch.cat([before, own < ends[:, None]], 1)
+        options = {"past_key_values": cache, "use_cache": True, "attention_mask": mask.long()}
+        if self._takes_places:
+            # Padding stays at the last place: behind a prefix, it might lie beyond a model's table.
+            options["position_ids"] = lengths[:, None] + own.minimum(ends[:, None] - 1)
+        return options
+
+    @cached_property
+    def prefix_shape(self) -> tuple[int, int, int, int]:
+        layers = None
+        if "past_key_values" in inspect.signature(self._model.forward).parameters:
+            with torch.no_grad():
+                output = self._model(input_ids=self._repeated((0,), 1), use_cache=True)
+            layers = getattr(output.past_key_values, "layers", None)
+        plain = layers and all(type(layer).__name__ == "DynamicLayer" for layer in layers)
+        shapes = {part.shape for layer in layers or () for part in _both(layer)} if plain else set()
+        if not layers or len(shapes) != 1:
+            raise NoPrefix(
+                f"'{self.info.name}' is of type '{self.info.family}', which keeps no plain keys "
+                "and values, alike in all layers: no prefix can stand before its rows"
+            )
+        (shape,) = shapes
+        return len(layers), 2, int(shape[1]), int(shape[3])
+
     def _head(self, group: Group) -> Any:
         """Keys and values of the constant beginning, computed once; None where not worth it."""
         first = group.segments[0]
@@ -120,6 +175,10 @@ class CausalModel(BatchedModel):
         for number, (keys, values) in enumerate(head):
             cache.update(keys[example], values[example], number)
         return cache
+
+
+def _both(layer: Any) -> tuple[Tensor, Tensor]:
+    return layer.keys, layer.values
 
 
 def _n_bytes(head: list[tuple[Tensor, Tensor]]) -> int:
