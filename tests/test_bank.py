@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-from transformers import DynamicCache
+from transformers import AutoModelForCausalLM, DynamicCache
 
 from hardprompt import HardPrompt, PromptBank
 from hardprompt.baselines.soft_files import save_soft_prompt
@@ -18,6 +18,7 @@ from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.models.codec import Codec
 from hardprompt.models.load import load_model
+from hardprompt.models.mini import FOLDER
 from hardprompt.prompt import FoundOn, PromptSlot
 from hardprompt.scoring.compile import Renderer, compile_rows
 from hardprompt.scoring.losses import normalise
@@ -28,8 +29,10 @@ from tests.families import MASKED, save_masked
 from tests.test_scoring import _Framed
 
 CAUSAL = ["gpt2", "llama", "qwen2", "gpt_neox", "opt"]  # llama and qwen2 with grouped queries
-# float32 log-probabilities of up to three tokens: rounding is about 1e-6.
-TOLERANCE = 1e-5
+TOLERANCE = 1e-5  # of log-probabilities
+# Classes are told apart by sums of up to four log-probabilities of -10 and less, whose digits in
+# float32 end at 1e-6 of them. Random models stay below `TOLERANCE` alone, `mini` exceeds it by 5%.
+ROUNDING = 2e-6
 MOOD = {"bad": "terrible", "good": "great"}
 TOPIC = {"world": "world", "sports": "sports news", "business": "business and money"}
 SPAM = {"no": "not bad at all", "yes": "not good"}
@@ -141,11 +144,12 @@ def mixed(bank):
 
 
 def alone(plain, model, bank, known, name, text):
-    """`(classes,)` of one row and one label word at a time, by transformers itself."""
+    """`(classes,)` of one row and one label word at a time, by transformers itself in float64."""
+    plain = plain.double()
     task = bank._tasks[name]
     template, words = Template.parse(task.held.template), [lab.word for lab in bank.labels(name)]
     renderer, before = Renderer(model.codec, template), DynamicCache()
-    embed, device = plain.get_input_embeddings(), next(plain.parameters()).device
+    embed = plain.get_input_embeddings()
     if name.startswith("soft"):
         the, very = (model.codec.encode(f"a {word}")[-1] for word in ("the", "very"))
         slots = np.split(known[name], np.cumsum(task.held.slots)[:-1])
@@ -153,7 +157,7 @@ def alone(plain, model, bank, known, name, text):
         parts = [embed(torch.tensor([row.segments[0]], dtype=torch.int64))]
         for slot, segment in zip(slots, row.segments[1:], strict=True):
             ids = torch.tensor([segment], dtype=torch.int64)
-            parts += [torch.from_numpy(slot)[None], embed(ids)]
+            parts += [torch.from_numpy(slot)[None].double(), embed(ids)]
         points, filler = torch.cat(parts, 1), ["the " * n for n in task.held.slots]
         words_ids = renderer.label_ids(words, text, [part.strip() for part in filler])
     else:
@@ -161,12 +165,12 @@ def alone(plain, model, bank, known, name, text):
         points = embed(torch.tensor(renderer.encode(prompts, [text])))
         words_ids = renderer.label_ids(words, text, prompts)
     if name in known and not name.startswith("soft"):
-        whole = torch.from_numpy(known[name].reshape(-1, *model.prefix_shape))
+        whole = torch.from_numpy(known[name].reshape(-1, *model.prefix_shape)).double()
         for number, (keys, values) in enumerate(whole.permute(1, 2, 3, 0, 4)):
             before.update(keys[None], values[None], number)
     scores = []
     for ids in words_ids:
-        row = torch.cat([points, embed(torch.tensor([ids]))], 1).to(device)
+        row = torch.cat([points, embed(torch.tensor([ids]))], 1)
         cache = DynamicCache()
         for number, layer in enumerate(before.layers):
             cache.update(layer.keys, layer.values, number)
@@ -179,12 +183,25 @@ def alone(plain, model, bank, known, name, text):
 
 def check(found, expected):
     for mine, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=TOLERANCE)
+        np.testing.assert_allclose(mine, theirs, atol=TOLERANCE, rtol=ROUNDING)
 
 
-@pytest.mark.parametrize("family", CAUSAL)
-def test_a_mixed_batch_scores_as_each_row_alone(make_model, tmp_path, family):
-    plain, model = make_model(family)
+@pytest.fixture
+def twins(make_model):
+    """`twins(family)` -> the model of transformers, and ours with the same weights."""
+
+    def make(family):
+        if family != "mini":
+            return make_model(family)
+        plain = AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32).eval()
+        return plain, load_model("mini")
+
+    return make
+
+
+@pytest.mark.parametrize("family", [*CAUSAL, "mini"])
+def test_a_mixed_batch_scores_as_each_row_alone(twins, tmp_path, family):
+    plain, model = twins(family)
     bank, known = filled_bank(model, tmp_path)
     rows = mixed(bank)
     expected = [alone(plain, model, bank, known, *row) for row in rows]
@@ -211,16 +228,15 @@ def test_without_a_beginning_token(make_model, tokenizer, tmp_path):
     check(bank.log_probs(rows), [alone(plain, model, bank, known, *row) for row in rows])
 
 
-def test_mini_scores_hard_prompts_as_they_score_by_themselves(tmp_path):
+def test_hard_prompts_predict_in_a_bank_as_by_themselves(tmp_path):
     model = load_model("mini")
     bank, _ = filled_bank(model, tmp_path)
-    rows = mixed(bank)
-    for (name, text), found in zip(rows, bank.log_probs(rows), strict=True):
-        held = bank._tasks[name].held
-        if held.kind == "hard":
-            expected = held.prompt.log_probs([text], model)[0]
-            np.testing.assert_allclose(found, expected, atol=TOLERANCE)
-            assert bank.predict([(name, text)]) == held.prompt.predict([text], model)
+    rows = [row for row in mixed(bank) if row[0] in ("mood", "topic", "split")]
+    prompts = [bank._tasks[name].held.prompt for name, _ in rows]
+    expected = [
+        prompt.predict([text], model)[0] for prompt, (_, text) in zip(prompts, rows, strict=True)
+    ]
+    assert bank.predict(rows) == expected
 
 
 def test_a_mixed_batch_is_one_forward_pass(make_model, tmp_path):
@@ -252,7 +268,9 @@ def test_a_row_may_fill_the_table_of_positions(make_model, tmp_path, way):
     """Behind a prefix, the padding of the shorter rows lies beyond it."""
     _, model = make_model("gpt2", tokens=10**6, plain=way != "shared")
     bank, _ = filled_bank(model, tmp_path)
-    rows = [("mood", "many words " * 200), ("kind", "a fine film"), ("kind", "so " * 300)]
+    prefix_folder(tmp_path / "long", model, 60, MOOD)
+    bank.add_prefix("long", tmp_path / "long")
+    rows = [("mood", "many words " * 200), ("long", "a fine film"), ("long", "so " * 300)]
     expected = [bank.log_probs([row])[0] for row in rows]
     assert bank.cut == 2
     check(bank.log_probs(rows), expected)
@@ -260,8 +278,6 @@ def test_a_row_may_fill_the_table_of_positions(make_model, tmp_path, way):
 
 def test_peft_reads_a_prefix_alike(tiny_folder, tmp_path):
     peft = pytest.importorskip("peft", reason="peft, the oracle: pip install '.[compare]'")
-    from transformers import AutoModelForCausalLM
-
     model = load_model(str(tiny_folder))
     prefix_folder(tmp_path / "p", model, 4, MOOD)
     bank = PromptBank(model)
@@ -298,7 +314,10 @@ def test_masked_models_mix_hard_and_soft_prompts(tmp_path, kind):
     one, two = {"bad": "terrible", "good": "great"}, {"bad": "not good", "good": "so great"}
     bank.add("a", hard(model, ("it was",), "{text} {prompt} {label} .", two))
     bank.add("b", hard(model, ("very",), "{label} {prompt} {text}", one))
-    for name, template in (("soft a", "{text} {prompt} {label} ."), ("soft b", FIRST)):
+    for name, template in (
+        ("soft a", "{text} {prompt} {label} ."),
+        ("soft b", "{label} {prompt} {text}"),
+    ):
         soft_folder(tmp_path / name, model, template, [3], two)
         bank.add_soft(name, tmp_path / name)
     rows = mixed(bank)
