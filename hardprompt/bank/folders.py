@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from hardprompt.bank.held import Prefix, Soft
-from hardprompt.baselines.soft_files import ABOUT, OWN, PEFT_CONFIG, PEFT_WEIGHTS
+from hardprompt.baselines.soft_files import ABOUT, OWN, PEFT_CONFIG, PEFT_WEIGHTS, SCHEMA
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.models.base import ModelInfo, PromptModel
 from hardprompt.shape import fault, read_outside
@@ -20,6 +20,7 @@ from hardprompt.types import FloatArray
 
 NUMBERS = "prompt_embeddings"  # what `peft` calls both points and prefixes
 SHAPE: dict[str, Any] = {
+    "schema": str,
     "model": {"name": str, "fingerprint": str},
     "template": str,
     "labels": dict,
@@ -90,6 +91,10 @@ def _read_about(folder: Path, shape: dict[str, Any], info: ModelInfo) -> About:
     content = read_outside(path, "description of a soft prompt")
     if wrong := fault(content, shape):
         raise HardpromptError(f"'{path}' does not describe a soft prompt: {wrong}")
+    if content["schema"] != SCHEMA:
+        raise HardpromptError(
+            f"'{path}' is of schema '{content['schema']}'; this hardprompt reads '{SCHEMA}'"
+        )
     check_template(content["template"], str(path))
     if content["model"]["fingerprint"] != info.fingerprint:
         raise HardpromptError(
