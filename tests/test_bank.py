@@ -329,11 +329,10 @@ def test_masked_models_mix_hard_and_soft_prompts(tmp_path, kind):
             np.testing.assert_allclose(found, alike, atol=TOLERANCE)
     for name in ("soft a", "soft b"):
         task = bank._tasks[name]
-        probes = task._probes
-        rows_of = compile_rows(task._renderer, TEXTS, (True,), probes)
+        rows_of = compile_rows(task.renderer, TEXTS, (True,), task.probes)
         for row, text in zip(rows_of, TEXTS, strict=True):
             group = model.groups([row], [0])[0]
-            alike = model.label_log_probs(group, task._labels, [task._slots[0][None]])[0, 0]
+            alike = model.label_log_probs(group, task.label_ids, [task.slots[0][None]])[0, 0]
             np.testing.assert_allclose(
                 bank.log_probs([(name, text)])[0], normalise(alike), atol=TOLERANCE
             )
@@ -430,6 +429,7 @@ DAMAGE = [
     (change("template", "{prompt} {label}", task=3), "it needs {text} exactly once"),
     (change("slots", None, task=3), "task 4' is no soft prompt: 'slots' is missing"),
     (change("slots", [3], task=3), "task 'soft mood': slots of 3 points"),
+    (change("slots", [2, 3], task=3), "has 1 slots, but its points are 2 + 3"),
     (change("numbers", "0"), "was changed after"),
     (lambda folder: (folder / "bank.safetensors").unlink(), "cannot read"),
     (text("bank.safetensors", "no tensors"), "cannot read"),

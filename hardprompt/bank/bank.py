@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,16 +69,16 @@ class PromptBank:
     def log_probs(self, rows: Sequence[tuple[str, str]]) -> list[FloatArray]:
         """For each row, a task's name and a text: `(classes,)` log-probabilities, normalised over
         the classes of its task. Over-long texts are cut at their end; an empty one is an error."""
-        ready: list[MixedRow | None] = [None] * len(rows)
-        for name in dict.fromkeys(name for name, _ in rows):
-            numbers = [number for number, row in enumerate(rows) if row[0] == name]
-            texts = [_stripped(number, rows[number][1]) for number in numbers]
+        of_task: dict[str, list[int]] = defaultdict(list)
+        for number, (name, _) in enumerate(rows):
+            of_task[name].append(number)
+        ready: dict[int, MixedRow] = {}
+        for name, numbers in of_task.items():
             task = self._task(name)
-            texts, cut = task.shortened(texts)
+            texts, cut = task.shortened([_stripped(n, rows[n][1]) for n in numbers])
             self.cut += cut
-            for number, row in zip(numbers, task.rows(texts), strict=True):
-                ready[number] = row
-        scores = self.model.mixed_log_probs([row for row in ready if row is not None])
+            ready |= zip(numbers, task.rows(texts), strict=True)
+        scores = self.model.mixed_log_probs([ready[number] for number in range(len(rows))])
         return [normalise(found) for found in scores]
 
     def predict(self, rows: Sequence[tuple[str, str]]) -> list[str]:

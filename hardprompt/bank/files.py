@@ -32,18 +32,19 @@ NUMBERED: dict[str, Any] = {"template": str, "labels": dict}
 
 def write_bank(folder: Path, model: FoundOn, tasks: Mapping[str, Held]) -> None:
     """Writes the numbers first: a bank is what its `bank.json` says."""
-    folder.mkdir(parents=True, exist_ok=True)
     kept = {name: held.numbers for name, held in tasks.items() if not isinstance(held, Hard)}
-    digest = None
-    if kept:
-        part = folder / f".{NUMBERS}.part"
-        save_file(kept, part, metadata={"format": "pt"})
-        digest = _sha256(part)
-        part.replace(folder / NUMBERS)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if kept:
+            part = folder / f".{NUMBERS}.part"
+            save_file(kept, part, metadata={"format": "pt"})
+            part.replace(folder / NUMBERS)
+    except OSError as error:
+        raise HardpromptError(f"cannot write the bank '{folder}': {error.strerror}") from None
     content = {
         "schema": SCHEMA,
         "model": asdict(model),
-        "numbers": digest,
+        "numbers": _sha256(folder / NUMBERS) if kept else None,
         "tasks": [{"name": name, "kind": held.kind, **_told(held)} for name, held in tasks.items()],
     }
     runs.write_json(folder / ABOUT, content)
