@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from hardprompt.session import Session
 from hardprompt.standings import as_csv, assemble
 
 TABLE, CSV = "table.json", "table.csv"
-RECORD = "hardprompt.compare.record/1"
+RECORD = "hardprompt.compare.record/2"
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class CompareConfig:
     seeds: tuple[int, ...] = (0,)
 
     @classmethod
-    def of(cls, search: RunConfig, methods: list[str], seeds: list[int]) -> CompareConfig:
-        """Checks names and seeds; raises `UsageError`."""
+    def of(
+        cls, search: RunConfig, methods: list[str], seeds: list[int], shares: Sequence[str] = ()
+    ) -> CompareConfig:
+        """Checks names, seeds and sizes (see `expand`); raises `UsageError`."""
         if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
             raise UsageError(f"--seeds are different numbers from 0, got {seeds}")
-        return cls(search, expand(methods), tuple(seeds))
+        return cls(search, expand(methods, shares), tuple(seeds))
 
     def create(self, root: Path) -> Path:
         """A new folder that a comparison can go on in."""
@@ -117,6 +119,10 @@ class Comparison:
         if not path.exists():
             return None
         record = runs.read_json(path)
+        if record["schema"] != RECORD:
+            raise HardpromptError(
+                f"'{path}' is a {record['schema']}, not a {RECORD}; start a new comparison"
+            )
         if other := differences(record["header"], session.header()):
             raise HardpromptError(
                 f"'{self.folder}' cannot be resumed, because these differ: {'; '.join(other)}"
@@ -149,10 +155,13 @@ class Comparison:
         else:
             took = {
                 "rows": bench.spent,
+                "forward": bench.forward,
+                "backward": bench.backward,
                 "seconds": round(time.monotonic() - began, 3),
                 "cpu_seconds": round(time.process_time() - cpu, 3),
             }
-            record |= {"discrete": method.discrete} | took | _measured(session, fitted)
+            kind = {"discrete": method.discrete, "portable": method.portable}
+            record |= kind | took | _measured(session, fitted)
         runs.write_json(self._path(name, seed), record)
 
 

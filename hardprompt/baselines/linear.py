@@ -25,6 +25,7 @@ class TfIdf(Method):
     """Logistic regression on TF-IDF of words and pairs of words; reads no row with the model."""
 
     name: ClassVar[str] = "tf-idf"
+    portable: ClassVar[bool] = True
 
     def fit(self, bench: Bench) -> Fitted:
         session = bench.session

@@ -25,6 +25,7 @@ class Shots(Method):
     """
 
     name: ClassVar[str] = "shots"
+    portable: ClassVar[bool] = True
 
     def fit(self, bench: Bench) -> Fitted:
         session = bench.session

@@ -49,7 +49,15 @@ def _numbers(context: click.Context, option: click.Parameter, value: str) -> lis
     default=",".join(DEFAULT),
     show_default=True,
     callback=_words,
-    help="What to compare, with commas.",
+    help="What to compare, with commas, or all.",
+)
+@click.option(
+    "--share",
+    "shares",
+    default="",
+    callback=_words,
+    metavar="3%,0.1%",
+    help="Sizes of adapters in the method 'adapter', in per cent of the model's parameters.",
 )
 @VOCABULARY
 @METRIC
@@ -79,6 +87,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str) -> lis
 @OUTPUT_DIR
 def compare(
     methods: list[str],
+    shares: list[str],
     seeds: list[int],
     resume: str | None,
     as_json: bool,
@@ -95,16 +104,17 @@ def compare(
         options["length"] = 5
     folder = None if resume is None else runs.find(resume or None, output_dir, runs.COMPARE)
     prepare_libraries(verbose=verbose)
+    from hardprompt.baselines.base import BACKWARD
     from hardprompt.compare import CompareConfig, Comparison
     from hardprompt.report.compare import compare_header, compare_report
 
     if folder is None:
-        config = CompareConfig.of(RunConfig(**options), methods, seeds)
+        config = CompareConfig.of(RunConfig(**options), methods, seeds, shares)
     else:
         config = CompareConfig.read(folder)
     session = Comparison.prepare(config)
     if verbose or not as_json:
-        click.echo(compare_header(session, config.methods) + "\n", err=True)
+        click.echo(compare_header(session, config.methods, 1 + BACKWARD) + "\n", err=True)
     work = Comparison(config, folder or config.create(output_dir), session)
     results = _run(work, quiet=as_json and not verbose)
     if as_json:

@@ -110,6 +110,12 @@ class BatchedModel(Mixed):
             out[low:high] = scores
         return out.reshape(n, g, len(labels))
 
+    def differentiable(self, group: Group, labels: Labels) -> Tensor:
+        """`(g, classes)`: `label_log_probs` of a group without slots, with what a backward pass
+        through the weights needs, of all its rows at once."""
+        example = self._members(group, None)
+        return self._labels(group, labels, self._parts(group, [], example, example), example)
+
     def gradient(
         self,
         group: Group,
