@@ -13,6 +13,8 @@ from safetensors.numpy import load_file, save_file
 from transformers import AutoModelForCausalLM, DynamicCache
 
 from hardprompt import HardPrompt, PromptBank
+from hardprompt.baselines.base import Bench
+from hardprompt.baselines.prefix import PrefixTuning
 from hardprompt.baselines.soft_files import save_soft_prompt
 from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
@@ -307,6 +309,17 @@ def test_a_soft_prompt_of_a_comparison_scores_as_it_did(
     check(bank.log_probs([("moods", text) for text in scorer.texts]), scorer.by_points(points))
 
 
+def test_a_prefix_of_a_comparison_scores_as_it_did(tiny_folder, task_folder, tmp_path):
+    config = RunConfig(task=str(task_folder), model=str(tiny_folder), length=3, budget=60.0)
+    session = Session.prepare(config)
+    bench = Bench(session, np.random.default_rng(0), 1000.0, tmp_path)
+    fitted = PrefixTuning().fit(bench)
+    bank = PromptBank(session.model)
+    bank.add_prefix("moods", tmp_path / "weights")
+    rows = [("moods", text) for text in session.scorers["test"].texts]
+    check(bank.log_probs(rows), fitted.predict("test"))
+
+
 @pytest.mark.parametrize("kind", MASKED)
 def test_masked_models_mix_hard_and_soft_prompts(tmp_path, kind):
     model = load_model(str(save_masked(kind, tmp_path / "m")))
@@ -343,7 +356,7 @@ def test_a_prefix_is_refused_where_none_can_stand(make_model, tmp_path):
     _, windowed = make_model("gemma2")
     _, fits = make_model("llama")
     for number, (model, reason) in enumerate(
-        ((masked, "is a masked model"), (windowed, "keeps no plain keys and values"))
+        ((masked, "is a masked model"), (windowed, "with plain keys and values at every layer"))
     ):
         folder = tmp_path / str(number)
         prefix_folder(folder, fits, 2, MOOD)

@@ -68,7 +68,7 @@ class PromptModel(Protocol):
     @property
     def prefix_shape(self) -> tuple[int, int, int, int]:
         """Of one place of a prefix: layers, 2 (keys and values), heads of the keys, numbers of a
-        head. Raises `HardpromptError` where no prefix can stand before this model's rows."""
+        head. Raises `UnfitModel` where no prefix can stand before this model's rows."""
         ...
 
     def gradient(

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from hardprompt.adapt.prefix_model import keys_and_values_of
 from hardprompt.models.base import Labels, ModelInfo
 from hardprompt.models.batched import BatchedModel, as_input
 from hardprompt.models.codec import Codec
-from hardprompt.models.mixed import NoPrefix, pick, reading_only
+from hardprompt.models.mixed import pick, reading_only
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.mixed import MixedRow
 from hardprompt.scoring.plan import Group
@@ -133,20 +134,8 @@ class CausalModel(BatchedModel):
 
     @cached_property
     def prefix_shape(self) -> tuple[int, int, int, int]:
-        layers = None
-        if "past_key_values" in inspect.signature(self._model.forward).parameters:
-            with torch.no_grad():
-                output = self._model(input_ids=self._repeated((0,), 1), use_cache=True)
-            layers = getattr(output.past_key_values, "layers", None)
-        plain = layers and all(type(layer).__name__ == "DynamicLayer" for layer in layers)
-        shapes = {part.shape for layer in layers or () for part in _both(layer)} if plain else set()
-        if not layers or len(shapes) != 1:
-            raise NoPrefix(
-                f"'{self.info.name}' is of type '{self.info.family}', which keeps no plain keys "
-                "and values, alike in all layers: no prefix can stand before its rows"
-            )
-        (shape,) = shapes
-        return len(layers), 2, int(shape[1]), int(shape[3])
+        layers, both, heads, dim = keys_and_values_of(self._model, [0]).shape[1:]
+        return layers, both, heads, dim
 
     def _head(self, group: Group) -> Any:
         """Keys and values of the constant beginning, computed once; None where not worth it."""
@@ -175,10 +164,6 @@ class CausalModel(BatchedModel):
         for number, (keys, values) in enumerate(head):
             cache.update(keys[example], values[example], number)
         return cache
-
-
-def _both(layer: Any) -> tuple[Tensor, Tensor]:
-    return layer.keys, layer.values
 
 
 def _n_bytes(head: list[tuple[Tensor, Tensor]]) -> int:

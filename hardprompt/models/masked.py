@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hardprompt.adapt.base import UnfitModel
 from hardprompt.models.base import Labels
 from hardprompt.models.batched import BatchedModel
-from hardprompt.models.mixed import NoPrefix, pick, reading_only
+from hardprompt.models.mixed import pick, reading_only
 from hardprompt.scoring.mixed import MixedRow
 from hardprompt.scoring.plan import Group
 from hardprompt.types import IntArray
@@ -136,7 +137,7 @@ class MaskedModel(BatchedModel):
 
     @property
     def prefix_shape(self) -> tuple[int, int, int, int]:
-        raise NoPrefix(
+        raise UnfitModel(
             f"'{self.info.name}' is a masked model, and a prefix needs a causal one: what stands "
             "before its tokens would have to read them"
         )

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hardprompt.errors import HardpromptError
 from hardprompt.models.alone import Alone
 from hardprompt.scoring.mixed import MixedRow, pad_prefixes
 from hardprompt.types import FloatArray
@@ -106,10 +105,6 @@ class Mixed(Alone):
         padded, lengths = pad_prefixes(rows)
         whole = self._tensor(padded).to(self._model.dtype)
         return whole.permute(2, 3, 0, 4, 1, 5), self._tensor(lengths)
-
-
-class NoPrefix(HardpromptError):
-    """A model that no prefix can stand before."""
 
 
 @contextmanager
