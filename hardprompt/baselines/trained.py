@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from hardprompt.adapt.base import Adaptation
 from hardprompt.baselines.base import BACKWARD, Bench, Fitted, Method
+from hardprompt.baselines.soft_files import write_about
 from hardprompt.baselines.training import Training, no_prompt_rows
 from hardprompt.baselines.tuning import Settings, rows_of_step, tune
 from hardprompt.models.trainable import Copy
@@ -47,7 +48,7 @@ class TrainedMethod(Method):
         )
         training.restore(best.state)
         adapted, folder = training.adapted, bench.folder / FOLDER
-        files = adaptation.save(adapted, folder)
+        files = [*adaptation.save(adapted, folder), write_about(folder, bench.session)]
         loaded = Loaded(bench, type(adaptation), folder)
         return Fitted(
             predict=loaded.log_probs,

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from hardprompt.errors import HardpromptError
-from hardprompt.models.alone import Alone
 from hardprompt.models.base import Labels, ModelInfo
 from hardprompt.models.codec import Codec
+from hardprompt.models.mixed import Mixed
 from hardprompt.models.writer import Decoding
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.plan import Group, Row, group_rows
@@ -26,7 +26,7 @@ EMBEDDING_CHUNK = 8192
 FLOATS = 16  # numbers, by the width of the model, that a token takes while it is read
 
 
-class BatchedModel(Alone):
+class BatchedModel(Mixed):
     """Pairs of a candidate and an example, dealt into batches; a family scores one batch."""
 
     way = "rows read whole, those of like length together"
