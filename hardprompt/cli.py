@@ -33,6 +33,7 @@ from hardprompt.commands.options import (
 )
 from hardprompt.commands.predict import predict
 from hardprompt.commands.readable import readable
+from hardprompt.commands.sweep import sweep
 from hardprompt.commands.task_options import task_options
 from hardprompt.commands.terminal import prepare_libraries, print_json
 from hardprompt.commands.trial import trial
@@ -330,5 +331,6 @@ main.add_command(trial)
 main.add_command(predict)
 main.add_command(export)
 main.add_command(compare)
+main.add_command(sweep)
 main.add_command(readable)
 main.add_command(gap)

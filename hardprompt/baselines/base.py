@@ -85,6 +85,7 @@ class Method(ABC):
 
     name: ClassVar[str]
     discrete: ClassVar[bool] = False  # a prompt of words in the slot: what the others are held to
+    uses_length: ClassVar[bool] = True  # False: the same whatever --len is, and fitted once
 
     @abstractmethod
     def fit(self, bench: Bench) -> Fitted:

@@ -25,6 +25,7 @@ class TfIdf(Method):
     """Logistic regression on TF-IDF of words and pairs of words; reads no row with the model."""
 
     name: ClassVar[str] = "tf-idf"
+    uses_length: ClassVar[bool] = False
 
     def fit(self, bench: Bench) -> Fitted:
         session = bench.session
@@ -47,6 +48,7 @@ class Probe(Method):
     """Logistic regression on the frozen model's last hidden state before the label word."""
 
     name: ClassVar[str] = "probe"
+    uses_length: ClassVar[bool] = False
 
     def fit(self, bench: Bench) -> Fitted:
         session = bench.session

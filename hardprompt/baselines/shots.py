@@ -25,6 +25,7 @@ class Shots(Method):
     """
 
     name: ClassVar[str] = "shots"
+    uses_length: ClassVar[bool] = False
 
     def fit(self, bench: Bench) -> Fitted:
         session = bench.session
