@@ -50,14 +50,16 @@ def transfer(
         )
     entries = results["best"][:top]
     config, given = _with_words(config, entries)
-    columns = []
-    for name in (config.model, *models):
+
+    def column(name: str) -> Column:
         on_model(name)
-        columns.append(_column(_on(config, name, loading), given, results))
-    failed = [column.error for column in columns[1:] if column.error is not None]
-    if len(failed) == len(models):
+        return _column(_on(config, name, loading), given, results)
+
+    others = [column(name) for name in models]
+    failed = [other.error for other in others if other.error is not None]
+    if len(failed) == len(others):
         raise failed[0]
-    found = assemble(folder, results, entries, columns)
+    found = assemble(folder, results, entries, [column(config.model), *others])
     runs.write_json(folder / RESULTS, found)
     runs.write_text(folder / RESULTS_CSV, as_csv(found))
     return found
