@@ -121,8 +121,8 @@ def test_a_model_that_does_not_load_is_a_column_with_the_reason(run, other_folde
         assert [row["skipped"] for row in csv.DictReader(file) if row["skipped"]]
 
 
-def test_label_words_that_cannot_be_read_are_a_reason(run, tiny_folder, tmp_path, other_folder):
-    """A template with text after the label is for masked models only."""
+def test_a_template_that_a_model_cannot_read_is_a_reason(run, tiny_folder, tmp_path):
+    """Text after the label is for masked models only."""
     config = json.loads((run / "run.json").read_text(encoding="utf8"))
     masked = save_masked("bert", tmp_path / "bert")
     args = ["--task", config["config"]["task"], "--model", masked, "--budget", 20, "--len", 2,
