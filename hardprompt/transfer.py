@@ -10,7 +10,7 @@ from typing import Any
 from hardprompt import runs
 from hardprompt.assess import UNSEARCHED, Given, assess
 from hardprompt.config import AUTO, RunConfig
-from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.errors import HardpromptError, UsageError, bare
 from hardprompt.report.header import cut_notes
 from hardprompt.session import Session
 from hardprompt.tasks import load_choice
@@ -96,7 +96,7 @@ def _column(config: RunConfig, given: Given, results: Mapping[str, Any]) -> Colu
         session = Session.prepare(config, given.prompts)
         found = assess(session, given)
     except HardpromptError as error:
-        return Column(config.model, error=error)
+        return Column(config.model, error=bare(error))
     notes = cut_notes(session.cut)
     info, was = found["model"], results["model"]
     if config.model == was["name"] and info["weights"] != was["weights"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,9 @@ from hardprompt.commands.options import (
 from hardprompt.commands.task_options import task_options_without_seed
 from hardprompt.commands.terminal import prepare_libraries, print_json
 from hardprompt.config import RunConfig
+
+if TYPE_CHECKING:
+    from hardprompt.sweep.run import Sweep
 
 
 @click.command()
@@ -66,7 +69,7 @@ def sweep(
     """
     path = None if resume is None else runs.find(resume or None, output_dir, runs.SWEEP)
     prepare_libraries(verbose=verbose)
-    from hardprompt.report.sweep import stopped_sweep_report, sweep_header, sweep_report
+    from hardprompt.report.sweep import stopped_sweep_report, sweep_report
     from hardprompt.sweep.config import SweepConfig
     from hardprompt.sweep.folder import SweepFolder
     from hardprompt.sweep.run import Sweep
@@ -78,10 +81,7 @@ def sweep(
         config = SweepConfig.read(path)
         work = Sweep(config, SweepFolder(path, config))
     quiet = as_json and not verbose
-    session = work.first()
-    if session is not None and not quiet:
-        header = sweep_header(session, config.models, config.lengths, config.methods)
-        click.echo(header + "\n", err=True)
+    _announce(work, quiet)
     results = fit_with_bar(
         work,
         lambda: work.run(output_dir),
@@ -92,3 +92,13 @@ def sweep(
         print_json(results)
     else:
         click.echo(sweep_report(results))
+
+
+def _announce(work: Sweep, quiet: bool) -> None:
+    """Says what is about to be done; keeps nothing of it, since its model is to make room."""
+    from hardprompt.report.sweep import sweep_header
+
+    session, config = work.first(), work.config
+    if session is not None and not quiet:
+        header = sweep_header(session, config.models, config.lengths, config.methods)
+        click.echo(header + "\n", err=True)

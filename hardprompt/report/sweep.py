@@ -19,10 +19,10 @@ ANY = "any"  # length
 def sweep_header(
     session: Session, models: Sequence[str], lengths: Sequence[int], methods: Sequence[str]
 ) -> str:
-    """The first comparison of a sweep, and all lengths and models."""
+    """The first comparison that is to be made, and all lengths and models."""
     return (
         f"{compare_header(session, methods)}\nlengths   {', '.join(map(str, lengths))}\n"
-        f"models    {escape(', '.join(models))}; above, the first one with the first length"
+        f"models    {escape(', '.join(models))}; above, the first comparison to be made"
     )
 
 
@@ -55,21 +55,20 @@ def _section(results: dict[str, Any], model: dict[str, Any]) -> str:
         for row in part["methods"]
         if row["skipped"] is None
     }
-    methods, levels = results["methods"], set(results["levels"])
-    best = {name: _best_length(found, name) for name in methods if name not in levels}
-    first = parts[0]["length"]
+    cells: dict[tuple[str, str], str] = {}
+    for name in results["methods"]:
+        if name in results["levels"]:
+            cells[ANY, name] = _cell(found.get((parts[0]["length"], name)))
+            continue
+        best = _best_length(found, name)
+        for length in (part["length"] for part in parts):
+            cells[str(length), name] = _cell(found.get((length, name)), length == best)
+    heads = [*([ANY] if results["levels"] else []), *(str(part["length"]) for part in parts)]
     rows = [
-        [ANY, *(_cell(found.get((first, name))) if name in levels else "-" for name in methods)]
+        [head, *(cells.get((head, name), "-") for name in results["methods"])] for head in heads
     ]
-    rows += [
-        [str(length), *("-" if name in levels else _cell(found.get((length, name)),
-                                                        best[name] == length)
-                        for name in methods)]
-        for length in (part["length"] for part in parts)
-    ]  # fmt: skip
     title = f"{escape(model['name'])}, {short(model['parameters'])} parameters"
-    shown = rows if levels & set(methods) else rows[1:]
-    return f"{title}\n{table(('length', *methods), shown)}"
+    return f"{title}\n{table(('length', *results['methods']), rows)}"
 
 
 def _best_length(found: dict[tuple[int, str], dict[str, Any]], method: str) -> int | None:

@@ -11,7 +11,7 @@ from hardprompt import runs
 from hardprompt.baselines.table import make_method
 from hardprompt.compare import Comparison
 from hardprompt.config import RunConfig
-from hardprompt.errors import HardpromptError
+from hardprompt.errors import HardpromptError, bare
 from hardprompt.models.base import PromptModel
 from hardprompt.models.load import load_model
 from hardprompt.report.sweep_plots import length_plot, size_plot
@@ -51,7 +51,7 @@ class Sweep:
                 self._first = self._session(part)
                 return self._first
             except HardpromptError as reason:
-                self._skipped[part] = reason
+                self._skipped[part] = bare(reason)
         self._check_any()
         return None
 
@@ -61,12 +61,7 @@ class Sweep:
         if self.folder is None:
             self.folder = SweepFolder(self.config.create(root), self.config)
         for part in self._left():
-            try:
-                session = self._session(part)
-            except HardpromptError as reason:
-                self._skipped[part] = reason
-            else:
-                self._fit(part, session, self.folder)
+            self._do(part, self.folder)
             self._write(self.folder)
         self._check_any()
         return self._write(self.folder)
@@ -81,7 +76,12 @@ class Sweep:
         done = self.folder.finished if self.folder is not None else lambda part: False
         return [p for p in self.config.parts if not done(p) and p not in self._skipped]
 
-    def _fit(self, part: Part, session: Session, folder: SweepFolder) -> None:
+    def _do(self, part: Part, folder: SweepFolder) -> None:
+        try:
+            session = self._session(part)
+        except HardpromptError as reason:
+            self._skipped[part] = bare(reason)
+            return
         config = folder.begin(part, session)
         folder.carry(part, self._levels())
         place = f"{part.model}, {part.length} tokens"
@@ -95,7 +95,7 @@ class Sweep:
         try:
             work.run()
         except HardpromptError as reason:
-            self._skipped[part] = reason
+            self._skipped[part] = bare(reason)
 
     def _write(self, folder: SweepFolder) -> dict[str, Any]:
         results = self.so_far()
@@ -135,7 +135,7 @@ class Sweep:
                     batch_size=config.batch_size,
                 )
             except HardpromptError as reason:
-                self._unusable[config.model] = reason
+                self._unusable[config.model] = bare(reason)
                 raise
         return self._model
 
