@@ -46,6 +46,11 @@ class CompareConfig:
         """A new folder that a comparison can go on in."""
         names = (runs.slug(self.search.name), runs.slug(self.search.model))
         folder = runs.new_folder(root, "compare", *names)
+        self.write(folder)
+        return folder
+
+    def write(self, folder: Path) -> None:
+        """What a comparison goes by, into its folder."""
         content = {
             "schema": "hardprompt.compare.run/1",
             "hardprompt": __version__,
@@ -54,7 +59,6 @@ class CompareConfig:
             "seeds": list(self.seeds),
         }
         runs.write_json(folder / runs.COMPARE, content)
-        return folder
 
     @classmethod
     def read(cls, folder: Path) -> CompareConfig:
@@ -103,7 +107,8 @@ class Comparison:
         first = self.first
         if seed == first.config.seed:
             return first
-        session = Session.prepare(replace(self.config.search, seed=seed, budget=first.budget))
+        config = replace(self.config.search, seed=seed, budget=first.budget)
+        session = Session.prepare(config, model=first.model)
         if session.task.test != first.task.test:
             raise UsageError(
                 "the test rows of this task change with the seed, so that seeds cannot be "
@@ -112,7 +117,7 @@ class Comparison:
         return session
 
     def _path(self, name: str, seed: int) -> Path:
-        return self.folder / f"{name}__seed{seed}.json"
+        return self.folder / record_name(name, seed)
 
     def _record(self, name: str, session: Session) -> dict[str, Any] | None:
         """What is known of a method; refused where it was another model, task or version."""
@@ -166,6 +171,11 @@ class Comparison:
             kind = {"discrete": method.discrete, "portable": method.portable}
             record |= kind | took | _measured(session, fitted)
         runs.write_json(self._path(name, seed), record)
+
+
+def record_name(method: str, seed: int) -> str:
+    """The file that a method's record is in."""
+    return f"{method}__seed{seed}.json"
 
 
 def _measured(session: Session, fitted: Fitted) -> dict[str, Any]:

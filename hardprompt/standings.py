@@ -83,16 +83,27 @@ def as_csv(results: dict[str, Any]) -> str:
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
-    for row in results["methods"]:
-        low_high = {
-            f"{name}_{end}": bounds[i]
-            for name, field in INTERVALS.items()
-            if (bounds := row[field]) is not None
-            for i, end in enumerate(("low", "high"))
-        }
-        flat = row | low_high
-        writer.writerow([_cell(flat.get(column)) for column in COLUMNS])
+    writer.writerows(map(cells, results["methods"]))
     return file.getvalue()
+
+
+def cells(row: dict[str, Any]) -> list[object]:
+    """A method's row, column by column of `COLUMNS`."""
+    low_high = {
+        f"{name}_{end}": bounds[i]
+        for name, field in INTERVALS.items()
+        if (bounds := row[field]) is not None
+        for i, end in enumerate(("low", "high"))
+    }
+    flat = row | low_high
+    return [cell(flat.get(column)) for column in COLUMNS]
+
+
+def cell(value: object) -> object:
+    """A field as it may stand in a CSV file that a spreadsheet opens."""
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return f"'{value}"
+    return value
 
 
 def _skipped(found: Sequence[dict[str, Any]]) -> str | None:
@@ -160,9 +171,3 @@ def _skip(name: str, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
         ("readable", "portable", *MEANS, *SHARES, *INTERVALS.values(), "gain", "text")
     )
     return {"method": name, "skipped": _skipped(found), **empty, "runs": []}
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return f"'{value}"
-    return value

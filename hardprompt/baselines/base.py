@@ -105,6 +105,7 @@ class Method(ABC):
     writes: ClassVar[bool] = True  # whether it can serve tasks whose answer is a text
     discrete: ClassVar[bool] = False  # a prompt of words in the slot: what the others are held to
     portable: ClassVar[bool] = False  # what is found serves any other model as it is
+    uses_length: ClassVar[bool] = True  # False: the same whatever --len is, and fitted once
 
     @abstractmethod
     def fit(self, bench: Bench) -> Fitted:
