@@ -24,8 +24,9 @@ def sweep_header(
     weights_price: float,
 ) -> str:
     """The first comparison that is to be made, and all lengths and models."""
+    first = compare_header(session, methods, weights_price)
     return (
-        f"{compare_header(session, methods, weights_price)}\nlengths   {', '.join(map(str, lengths))}\n"
+        f"{first}\nlengths   {', '.join(map(str, lengths))}\n"
         f"models    {escape(', '.join(models))}; above, the first comparison to be made"
     )
 
