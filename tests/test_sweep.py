@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from hardprompt import session
-from hardprompt.baselines.table import METHODS, make_method
+from hardprompt.baselines.table import ALL, expand, make_method
 from hardprompt.compare import Comparison
 from hardprompt.errors import HardpromptError, UsageError
 from tests.conftest import call
@@ -96,9 +96,12 @@ def test_methods_without_a_length_are_fitted_once_for_a_model(options):
 
 
 def test_which_methods_use_the_length():
-    without = {name for name in METHODS if not make_method(name).uses_length}
-    assert {"none", "manual", "shots", "tf-idf", "probe"} <= without
-    assert not {"search", "relax", "prompt-tuning", "p-tuning-mlp", "p-tuning-lstm"} & without
+    without = {name for name in expand([ALL]) if not make_method(name).uses_length}
+    assert {"none", "manual", "shots", "tf-idf", "probe", "fine-tune", "adapter-3"} <= without
+    assert (
+        not {"search", "relax", "prompt-tuning", "p-tuning-mlp", "p-tuning-lstm", "prefix", "bbt"}
+        & without
+    )
 
 
 def test_every_length_of_a_model_costs_the_same(options, monkeypatch):

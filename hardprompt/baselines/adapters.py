@@ -15,6 +15,7 @@ class Adapters(TrainedMethod):
     """Adapters with a share of the model's parameters."""
 
     name: ClassVar[str] = "adapter"
+    uses_length: ClassVar[bool] = False
     rates: ClassVar[tuple[float, float]] = (1e-4, 1e-2)
     first_rate: ClassVar[float] = 1e-3
 

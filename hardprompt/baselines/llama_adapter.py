@@ -13,6 +13,7 @@ class GatedPrompts(TrainedMethod):
     """Prompts behind a gate in the upper layers."""
 
     name: ClassVar[str] = "llama-adapter"
+    uses_length: ClassVar[bool] = False
     rates: ClassVar[tuple[float, float]] = (1e-3, 1e-1)
     first_rate: ClassVar[float] = 1e-2
 

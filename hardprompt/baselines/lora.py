@@ -13,6 +13,7 @@ class LowRank(TrainedMethod):
     """Thin matrices added to the weights of the attention that the family usually adapts."""
 
     name: ClassVar[str] = "lora"
+    uses_length: ClassVar[bool] = False
     rates: ClassVar[tuple[float, float]] = (1e-4, 1e-2)
     first_rate: ClassVar[float] = 1e-3
 

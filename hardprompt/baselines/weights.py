@@ -15,6 +15,7 @@ class FineTune(TrainedMethod):
     """Every weight."""
 
     name: ClassVar[str] = "fine-tune"
+    uses_length: ClassVar[bool] = False
     rates: ClassVar[tuple[float, float]] = (1e-5, 1e-3)
     first_rate: ClassVar[float] = 1e-4
 
@@ -26,6 +27,7 @@ class TopBlocks(TrainedMethod):
     """The two blocks next to the output, and the norm behind them."""
 
     name: ClassVar[str] = "top-2"
+    uses_length: ClassVar[bool] = False
     rates: ClassVar[tuple[float, float]] = (3e-5, 3e-3)
     first_rate: ClassVar[float] = 3e-4
 
