@@ -25,7 +25,7 @@ from hardprompt.metrics.text import text_metric_named
 
 SHARED = Path(__file__).parents[2] / "shared"
 ROOT = Path("runs/benchmarks/lecture")
-TRAIN, DEV, TEST, SEED = 300, 100, 200, 0
+TRAIN, DEV, TEST, SEED = 300, 90, 200, 0
 LENGTH, PREFIX_LENGTH = 5, 2  # two places of keys and values are 0.1% of the embedded model
 METHODS = (
     "none", "manual", "search", "prompt-tuning", "prefix", "adapter-0.1", "adapter-3", "top-2",
