@@ -55,7 +55,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", nargs="+", default=list(TASKS), choices=TASKS)
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--budget", type=float, default=80, help="prompts on the training rows")
+    parser.add_argument("--budget", type=float, default=60, help="prompts on the training rows")
     parser.add_argument("--template", default="{prompt} {source} Summary:")
     parser.add_argument("--out", type=Path, required=True, help="without ending")
     return parser.parse_args()
@@ -99,10 +99,11 @@ def comparison(args: argparse.Namespace, task: str, length: int, methods: Sequen
         search_rows=TRAIN,
     )
     config = CompareConfig.of(search, list(methods), [SEED])
-    for folder in sorted(ROOT.glob("compare__*")):
+    root = ROOT / task
+    for folder in sorted(root.glob("compare__*")):
         if CompareConfig.read(folder) == config:
             return folder
-    return config.create(ROOT)
+    return config.create(root)
 
 
 def run(args: argparse.Namespace, task: str) -> dict[str, Row]:

@@ -87,10 +87,14 @@ class PrefixModel(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **options: Any
     ) -> Tensor:
         """Ids of input and continuation, as `generate` of transformers finds them behind the
-        prefix; how many is told by `max_new_tokens`."""
+        prefix; how many is told by `max_new_tokens` or a `generation_config`."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        copies = max(options.get("num_beams", 1), options.get("num_return_sequences", 1))
+        config = options.get("generation_config")
+        copies = max(
+            options.get(name, getattr(config, name, None)) or 1
+            for name in ("num_beams", "num_return_sequences")
+        )
         cache = self.cache(len(input_ids) * copies)
         # transformers takes for read as many ids as the cache holds: these stand for the prefix.
         read = input_ids[:, :1].repeat(1, self.length)

@@ -67,9 +67,7 @@ def _generate(
         pad_token_id=ends[0] if ends else 0,
     )
     name = "inputs_embeds" if given.is_floating_point() else "input_ids"
-    out = model.generate(
-        **{name: given}, attention_mask=mask, generation_config=config, num_beams=decoding.beams
-    )
+    out = model.generate(**{name: given}, attention_mask=mask, generation_config=config)
     # Of points, only what is new comes back.
     new = out if given.is_floating_point() else out[:, given.shape[1] :]
     return [_before(ids, ends) for ids in new.tolist()]
