@@ -16,8 +16,8 @@ class FineTune(TrainedMethod):
 
     name: ClassVar[str] = "fine-tune"
     uses_length: ClassVar[bool] = False
-    rates: ClassVar[tuple[float, float]] = (1e-5, 1e-3)
-    first_rate: ClassVar[float] = 1e-4
+    rates: ClassVar[tuple[float, float]] = (5e-6, 1e-3)
+    first_rate: ClassVar[float] = 3e-5
 
     def adaptation(self, bench: Bench) -> FineTuning:
         return FineTuning()
@@ -28,8 +28,8 @@ class TopBlocks(TrainedMethod):
 
     name: ClassVar[str] = "top-2"
     uses_length: ClassVar[bool] = False
-    rates: ClassVar[tuple[float, float]] = (3e-5, 3e-3)
-    first_rate: ClassVar[float] = 3e-4
+    rates: ClassVar[tuple[float, float]] = (1e-5, 3e-3)
+    first_rate: ClassVar[float] = 1e-4
 
     def adaptation(self, bench: Bench) -> FineTuning:
         return FineTuning(top=TOP)
