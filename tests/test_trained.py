@@ -173,11 +173,12 @@ def test_black_box_tuning_begins_at_words_and_goes_nowhere_else_without_its_coor
         np.testing.assert_array_equal(space.best, table[nearest])
     gold = session.gold("search")
     loss = nll(session.scorers["search"].by_points(space.best), gold).mean()
-    assert space.loss(np.zeros(5)) == pytest.approx(loss)
-    assert space.loss(np.ones(5)) != pytest.approx(loss)
+    moved = space.losses(np.stack([np.zeros(5), np.ones(5)]))
+    assert moved[0] == pytest.approx(loss, abs=TOLERANCE)
+    assert moved[1] != pytest.approx(loss, abs=TOLERANCE)
 
 
-@pytest.mark.parametrize(("prompts", "expected"), [(0, 2), (160, 10), (8000, 500), (1e9, 500)])
+@pytest.mark.parametrize(("prompts", "expected"), [(0, 2), (41, 10), (1e9, 500)])
 def test_black_box_tuning_has_coordinates_as_it_has_prompts(
     models, task_folder, tmp_path, prompts, expected
 ):

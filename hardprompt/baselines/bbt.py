@@ -12,8 +12,10 @@ from hardprompt.baselines.tuning import Plan
 from hardprompt.encoders import coordinate
 from hardprompt.types import FloatArray
 
-COORDINATES, PROMPTS = 500, 8000  # of the subspace, and measured in it (section 4.1)
-FEWEST = 2  # coordinates
+FEWEST, MOST = 2, 500  # coordinates; the most are the paper's, for 8,000 prompts (section 4.1)
+# Prompts measured for each coordinate. With the paper's 16, a budget as small as a search's reaches
+# too few of the ways to move.
+PER_COORDINATE = 4
 SPREAD = 1.0  # of the first candidates, in the size of a token's coordinates
 
 
@@ -21,9 +23,8 @@ class BlackBoxTuning(Method):
     """CMA-ES (Hansen & Ostermeier, 2001) over a few coordinates that a random map makes points of.
 
     The map is normal and of the size of the tokens' own embeddings (Sun et al., 2022b, section
-    3.2). The fewer prompts the budget pays for, the fewer coordinates, as in the paper's own
-    ratio. It starts at the tokens with the lower search loss, and of the prompts that led when
-    dev was asked, dev chooses.
+    3.2). The fewer prompts the budget pays for, the fewer coordinates. It starts at the tokens
+    with the lower search loss, and of the prompts that led when dev was asked, dev chooses.
     """
 
     name: ClassVar[str] = "bbt"
@@ -39,8 +40,8 @@ class BlackBoxTuning(Method):
         space = Subspace(bench, size)
 
         def step(number: int) -> None:
-            asked = [search.ask() for _ in range(search.population_size)]
-            search.tell([(place, space.loss(place)) for place in asked])
+            places = np.stack([search.ask() for _ in range(search.population_size)])
+            search.tell(list(zip(places, space.losses(places), strict=True)))
 
         def look() -> tuple[FloatArray, FloatArray]:
             return space.best, bench.session.scorers["dev"].by_points(space.best)
@@ -66,27 +67,28 @@ class Subspace:
         # (size, length * dim)
         drawn = bench.rng.standard_normal((size, space.length * space.embeddings.shape[1]))
         self._map = drawn * SPREAD * coordinate(space) / size**0.5
-        self.lowest = np.inf
-        starts = {start: _points_of(bench, start) for start in STARTS}
-        losses = {start: self._measured(points) for start, points in starts.items()}
-        self.start = min(losses, key=losses.__getitem__)
-        self.best = self._origin = starts[self.start]
+        starts = np.stack([_points_of(bench, start) for start in STARTS])
+        self.lowest, self.best = np.inf, starts[0]
+        first = int(self._measured(starts).argmin())
+        self._origin, self.start = starts[first], STARTS[first]
 
-    def loss(self, place: FloatArray) -> float:
-        """The search loss of the prompt at these coordinates, `(size,)`, paid for."""
-        return self._measured(self._origin + (place @ self._map).reshape(self._origin.shape))
+    def losses(self, places: FloatArray) -> FloatArray:
+        """`(n,)` search losses of the prompts at these coordinates, `(n, size)`, paid for."""
+        moved = (places @ self._map).reshape(len(places), *self._origin.shape)
+        return self._measured(self._origin + moved)
 
-    def _measured(self, points: FloatArray) -> float:
+    def _measured(self, points: FloatArray) -> FloatArray:
+        """`(n,)` losses of `(n, length, dim)`; infinite where there is none."""
         session = self._bench.session
         gold = session.gold("search")
-        self._bench.spend(len(gold))
-        scores = session.scorers["search"].by_points(points)
-        loss = float(session.loss.total(scores[None], gold, len(gold))[0])
-        if not np.isfinite(loss):
-            return np.inf
-        if loss < self.lowest:
-            self.lowest, self.best = loss, points
-        return loss
+        self._bench.spend(len(points) * len(gold))
+        scores = session.scorers["search"].by_many_points(points)
+        losses = session.loss.total(scores, gold, len(gold))
+        losses = np.where(np.isfinite(losses), losses, np.inf)
+        best = int(losses.argmin())
+        if losses[best] < self.lowest:
+            self.lowest, self.best = float(losses[best]), points[best]
+        return losses
 
 
 def _points_of(bench: Bench, start: str) -> FloatArray:
@@ -99,5 +101,5 @@ def _points_of(bench: Bench, start: str) -> FloatArray:
 def _coordinates(prompts: float, bench: Bench) -> int:
     """How many coordinates so many measurements are enough for."""
     space = bench.session.space
-    most = min(COORDINATES, space.length * space.embeddings.shape[1])
-    return int(np.clip(prompts * COORDINATES // PROMPTS, FEWEST, most))
+    most = min(MOST, space.length * space.embeddings.shape[1])
+    return int(np.clip(prompts // PER_COORDINATE, FEWEST, most))
