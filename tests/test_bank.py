@@ -32,7 +32,7 @@ from hardprompt.template import Template
 from tests.families import MASKED, save_masked
 from tests.test_scoring import _Framed
 
-CAUSAL = ["gpt2", "llama", "qwen2", "gpt_neox", "opt"]  # llama and qwen2 with grouped queries
+CAUSAL = ["gpt2", "llama", "qwen2", "gemma", "gpt_neox", "opt"]  # llama, qwen2, gemma: grouped
 TOLERANCE = 1e-5  # of log-probabilities
 # Classes are told apart by sums of up to four log-probabilities of -10 and less, whose digits in
 # float32 end at 1e-6 of them. Random models stay below `TOLERANCE` alone, `mini` exceeds it by 5%.
