@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ from hardprompt.template import Template
 from tests.families import MASKED, save_masked
 from tests.test_scoring import _Framed
 
-CAUSAL = ["gpt2", "llama", "qwen2", "gpt_neox", "opt"]  # llama and qwen2 with grouped queries
+CAUSAL = ["gpt2", "llama", "qwen2", "gemma", "gpt_neox", "opt"]  # llama, qwen2, gemma: grouped
 TOLERANCE = 1e-5  # of log-probabilities
 # Classes are told apart by sums of up to four log-probabilities of -10 and less, whose digits in
 # float32 end at 1e-6 of them. Random models stay below `TOLERANCE` alone, `mini` exceeds it by 5%.
@@ -506,6 +508,19 @@ def test_a_prefix_of_another_width_is_refused(bank, tmp_path):
     save_file({"prompt_embeddings": numbers}, path)
     with pytest.raises(HardpromptError, match=r"task 'b': a place of a prefix .* this one has 10"):
         bank.add_prefix("b", path.parent)
+
+
+def test_the_document_runs_as_it_is_written(tmp_path, monkeypatch):
+    page = Path(__file__).parents[1] / "docs" / "prompt-bank.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf8"), re.DOTALL)
+    model = load_model("mini")
+    hard(model, (" tell me",), FIRST, MOOD).save(tmp_path / "mood.json")
+    soft_folder(tmp_path / "topic-soft", model, FIRST, [4], TOPIC)
+    prefix_folder(tmp_path / "topic-prefix", model, 4, TOPIC)
+    monkeypatch.chdir(tmp_path)
+    told = {}
+    exec(code, told)
+    assert [len(row) for row in told["log_probs"]] == [2, 3, 3, 3, 2]
 
 
 def test_a_bank_is_imported_when_it_is_asked_for():
