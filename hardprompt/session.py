@@ -17,41 +17,37 @@ import torch
 import transformers
 
 import hardprompt
-from hardprompt.config import AUTO, STARTS, RunConfig
+from hardprompt.budget import check_affordable, default_budget
+from hardprompt.config import AUTO, RunConfig
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.metrics import Metric, metric_named
 from hardprompt.metrics.figures import ClassFigures, Figures, TextFigures
 from hardprompt.metrics.text import TextMetric, text_metric_named
 from hardprompt.mirror import open_storage
 from hardprompt.models.base import Labels, PromptModel
-from hardprompt.models.codec import ANCHOR, Codec
 from hardprompt.models.load import load_model, screening_model, screens
 from hardprompt.models.writer import Decoding
 from hardprompt.objective import Objective
 from hardprompt.registry import make_strategy
-from hardprompt.scoring.compile import Renderer, cut_texts, room_for
+from hardprompt.scoring.compile import Renderer
 from hardprompt.scoring.forecast import LEVEL
 from hardprompt.scoring.losses import Loss, loss_named
-from hardprompt.scoring.places import find_probes, fitting, steady_label_ids
-from hardprompt.scoring.scorer import WRITTEN, Scorer
+from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
+from hardprompt.splits import fit_vocabulary, make_scorers, widths_of
+from hardprompt.starts import seed_rows, start_texts
 from hardprompt.strategies.auto import Auto, choose
 from hardprompt.strategies.base import Strategy
 from hardprompt.strategies.exhaustive import Exhaustive
 from hardprompt.tasks import Example, Task, load_choice
 from hardprompt.template import Template
-from hardprompt.types import EMPTY, Batch, IntArray
+from hardprompt.types import Batch, IntArray
 from hardprompt.verbalizers.joint import JointObjective, after_words, token_sets, words_price
 from hardprompt.vocabulary import Vocabulary
 
-SPLITS = ("search", "dev", "test")
 ONLY_SEARCH = (
     "--labels auto belongs to hardprompt search; hardprompt labels finds words to give elsewhere"
 )
-# The default budget is so much work of the model, two operations for each weight and token;
-# in half precision more of it takes the same time.
-DEFAULT_WORK, SCREENED_WORK = 8.0e12, 1.2e13
-FEWEST, MOST = 120, 4000
 RACE = 1  # the stream of random numbers that a race draws from
 PIECE, RACED_PIECE = 64, 512  # rows between two commits; raced rows mostly end early
 
@@ -123,8 +119,8 @@ class Session:
                 "texts to be written; take a causal model"
             )
         renderer = Renderer(model.codec, template)
-        vocabulary, probes = _fit(vocabulary, model, renderer, slots, task)
-        scorers, cut = _scorers(model, task, renderer, slots, vocabulary, probes)
+        vocabulary, probes = fit_vocabulary(vocabulary, model, renderer, slots, task)
+        scorers, cut = make_scorers(model, task, renderer, slots, vocabulary, probes)
         space = SearchSpace(
             tokens=vocabulary.tokens,
             slots=slots,
@@ -137,13 +133,13 @@ class Session:
         # Who tries everything wants the true order.
         screened = screens(model, config.dtype) and not isinstance(strategy, Exhaustive)
         budget = config.budget or default_budget(model, scorers["search"], screened)
-        starts = _start_texts(config, task, name)
+        starts = start_texts(config, task, name)
         seeds = seed_rows(scorers["search"], space, starts)
         space = replace(space, budget=budget, seeds=seeds)
         if sets:
             space = after_words(space, words_price(len(task.manual_for(name, template))))
         reason = "as asked" if config.preset is None else f"preset {config.preset}"
-        _check_affordable(strategy, space)
+        check_affordable(strategy, space)
         if isinstance(strategy, Auto):
             chosen, reason = choose(space)
             reason = f"{chosen.name}: {reason}"
@@ -321,135 +317,5 @@ def choose_template(task: Task, wanted: str | None) -> tuple[str, Template]:
     return "custom", Template.parse(wanted)
 
 
-def widths_of(
-    codec: Codec, template: Template, prompts: Sequence[Sequence[str]]
-) -> tuple[int, ...]:
-    """Tokens of each slot that the longest of these prompts needs."""
-    wrong = [prompt for prompt in prompts if len(prompt) != template.n_slots]
-    if wrong:
-        raise UsageError(
-            f"the template {template.source!r} has {template.n_slots} slots, but a prompt has "
-            f"{len(wrong[0])}; a prompt for several slots is given as its prompt.json"
-        )
-    start = len(codec.encode(ANCHOR))
-    return tuple(
-        max(1, *(len(codec.encode(f"{ANCHOR} {prompt[slot]}")) - start for prompt in prompts))
-        for slot in range(template.n_slots)
-    )
-
-
-def _fit(
-    vocabulary: Vocabulary,
-    model: PromptModel,
-    renderer: Renderer,
-    slots: tuple[int, ...],
-    task: Task,
-) -> tuple[Vocabulary, tuple[int, int]]:
-    """The tokens that are read as themselves in the template, and two to find its slots with."""
-    sample = min((example.text for example in task.search), key=len)
-    probes = find_probes(renderer, vocabulary.tokens, len(slots), sample)
-    scorer = Scorer(model, renderer, [sample], (), slots, probes)
-    fits = fitting(scorer, vocabulary.tokens, probes[0])
-    if fits.all():
-        return vocabulary, probes
-    note = (
-        f"{int((~fits).sum()):,} tokens of --vocab {vocabulary.kind} were left out: "
-        "written in this template, they are read as others"
-    )
-    notes = (*vocabulary.notes, note)
-    return replace(vocabulary, tokens=vocabulary.tokens[fits], notes=notes), probes
-
-
-def _scorers(
-    model: PromptModel,
-    task: Task,
-    renderer: Renderer,
-    slots: tuple[int, ...],
-    vocabulary: Vocabulary,
-    probes: tuple[int, int],
-) -> tuple[dict[str, Scorer], dict[str, int]]:
-    filler = np.full(sum(slots), probes[0], dtype=np.int64)
-    longest = renderer.prompt_texts(filler, slots)
-    text = task.search[0].text
-    targets = {split: _targets(renderer, getattr(task, split)) for split in SPLITS}
-    if task.writes:
-        labels, ends = WRITTEN, tuple(itertools.chain(*targets.values()))
-    else:
-        labels = steady_label_ids(renderer, task.words, text, slots, vocabulary.tokens)
-        ends = labels
-    room = room_for(model.info.context, ends)
-    scorers, cut = {}, {}
-    for split in SPLITS:
-        texts = [example.text for example in getattr(task, split)]
-        texts, cut[split] = cut_texts(renderer, texts, longest, room)
-        given = targets[split] if task.writes else None
-        scorers[split] = Scorer(model, renderer, texts, labels, slots, probes, given)
-    return scorers, cut
-
-
-def _targets(renderer: Renderer, rows: Sequence[Example]) -> list[tuple[int, ...]]:
-    """Tokens of what the model is to write for each row, its end included: the first reference."""
-    codec, space = renderer.codec, renderer.template.before_label
-    written = codec.following([space + row.references[0] for row in rows if row.references])
-    end = () if codec.end_id is None else (codec.end_id,)
-    return [(*ids, *end) for ids in written]
-
-
 def _labels(rows: Sequence[Example]) -> IntArray:
     return np.array([example.label for example in rows], dtype=np.int64)
-
-
-def default_budget(model: PromptModel, scorer: Scorer, screened: bool) -> float:
-    """Candidates that cost about the same work whatever the model: a figure, not a clock, so
-    that the same command is the same search wherever it runs in the same precision."""
-    tokens = sum(row.length for row in scorer.rows)
-    if any(group.first is not None for group in scorer.groups):  # texts are read once
-        tokens -= sum(len(row.segments[0]) for row in scorer.rows)
-        tokens += sum(scorer.slots) * len(scorer.rows)
-    work = SCREENED_WORK if screened else DEFAULT_WORK
-    return float(min(MOST, max(FEWEST, round(work / (2 * model.info.parameters * tokens)))))
-
-
-def _check_affordable(strategy: Strategy, space: SearchSpace) -> None:
-    """An exhaustive search that cannot end is a mistake; said before anything is spent."""
-    if isinstance(strategy, Exhaustive) and space.size > space.budget:
-        top = max(1, int(space.budget ** (1 / space.length)))
-        raise UsageError(
-            f"exhaustive over {len(space.tokens):,} tokens and length {space.length} needs "
-            f"{space.size:.1e} measurements; the budget is {space.budget:,.0f}. Narrow it with "
-            f"--vocab-top {top}, raise --budget, or take another strategy"
-        )
-
-
-def _start_texts(config: RunConfig, task: Task, template: str) -> list[str]:
-    texts: list[str] = []
-    for start in config.start:
-        if start == "manual":
-            texts += task.manual.get(template, ())
-        elif start not in STARTS:
-            texts.append(start)
-    return texts
-
-
-def seed_rows(scorer: Scorer, space: SearchSpace, texts: Sequence[str]) -> IntArray | None:
-    """Prompts as rows of allowed tokens, EMPTY where too short; words that bear the hint stay.
-
-    Words outside the vocabulary are left out. Too long a prompt keeps its end, which stands
-    next to the text or the label; None where nothing is left.
-    """
-    if len(space.slots) > 1:
-        return None
-    allowed = set(space.tokens.tolist())
-    codec = scorer.renderer.codec
-    n = len(codec.encode("a"))
-    rows = []
-    for text in texts:
-        plain = text.replace("?", " ").replace(":", " ").replace(",", " ").replace(".", " ")
-        ids = codec.encode("a " + " ".join(plain.split()).lower())[n:]
-        kept = [i for i in ids if i in allowed][-space.length :]
-        if kept:
-            rows.append(kept + [EMPTY] * (space.length - len(kept)))
-    if not rows:
-        return None
-    unique = list(dict.fromkeys(map(tuple, rows)))
-    return np.array(unique, dtype=np.int64)

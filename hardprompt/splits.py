@@ -1,0 +1,95 @@
+"""A task's rows as a model reads them: which tokens fit, a scorer for each split."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hardprompt.errors import UsageError
+from hardprompt.models.base import PromptModel
+from hardprompt.models.codec import ANCHOR, Codec
+from hardprompt.scoring.compile import Renderer, cut_texts, room_for
+from hardprompt.scoring.places import find_probes, fitting, steady_label_ids
+from hardprompt.scoring.scorer import WRITTEN, Scorer
+from hardprompt.tasks import Example, Task
+from hardprompt.template import Template
+from hardprompt.vocabulary import Vocabulary
+
+SPLITS = ("search", "dev", "test")
+
+
+def widths_of(
+    codec: Codec, template: Template, prompts: Sequence[Sequence[str]]
+) -> tuple[int, ...]:
+    """Tokens of each slot that the longest of these prompts needs."""
+    wrong = [prompt for prompt in prompts if len(prompt) != template.n_slots]
+    if wrong:
+        raise UsageError(
+            f"the template {template.source!r} has {template.n_slots} slots, but a prompt has "
+            f"{len(wrong[0])}; a prompt for several slots is given as its prompt.json"
+        )
+    start = len(codec.encode(ANCHOR))
+    return tuple(
+        max(1, *(len(codec.encode(f"{ANCHOR} {prompt[slot]}")) - start for prompt in prompts))
+        for slot in range(template.n_slots)
+    )
+
+
+def fit_vocabulary(
+    vocabulary: Vocabulary,
+    model: PromptModel,
+    renderer: Renderer,
+    slots: tuple[int, ...],
+    task: Task,
+) -> tuple[Vocabulary, tuple[int, int]]:
+    """The tokens that are read as themselves in the template, and two to find its slots with."""
+    sample = min((example.text for example in task.search), key=len)
+    probes = find_probes(renderer, vocabulary.tokens, len(slots), sample)
+    scorer = Scorer(model, renderer, [sample], (), slots, probes)
+    fits = fitting(scorer, vocabulary.tokens, probes[0])
+    if fits.all():
+        return vocabulary, probes
+    note = (
+        f"{int((~fits).sum()):,} tokens of --vocab {vocabulary.kind} were left out: "
+        "written in this template, they are read as others"
+    )
+    notes = (*vocabulary.notes, note)
+    return replace(vocabulary, tokens=vocabulary.tokens[fits], notes=notes), probes
+
+
+def make_scorers(
+    model: PromptModel,
+    task: Task,
+    renderer: Renderer,
+    slots: tuple[int, ...],
+    vocabulary: Vocabulary,
+    probes: tuple[int, int],
+) -> tuple[dict[str, Scorer], dict[str, int]]:
+    filler = np.full(sum(slots), probes[0], dtype=np.int64)
+    longest = renderer.prompt_texts(filler, slots)
+    text = task.search[0].text
+    targets = {split: _targets(renderer, getattr(task, split)) for split in SPLITS}
+    if task.writes:
+        labels, ends = WRITTEN, tuple(itertools.chain(*targets.values()))
+    else:
+        labels = steady_label_ids(renderer, task.words, text, slots, vocabulary.tokens)
+        ends = labels
+    room = room_for(model.info.context, ends)
+    scorers, cut = {}, {}
+    for split in SPLITS:
+        texts = [example.text for example in getattr(task, split)]
+        texts, cut[split] = cut_texts(renderer, texts, longest, room)
+        given = targets[split] if task.writes else None
+        scorers[split] = Scorer(model, renderer, texts, labels, slots, probes, given)
+    return scorers, cut
+
+
+def _targets(renderer: Renderer, rows: Sequence[Example]) -> list[tuple[int, ...]]:
+    """Tokens of what the model is to write for each row, its end included: the first reference."""
+    codec, space = renderer.codec, renderer.template.before_label
+    written = codec.following([space + row.references[0] for row in rows if row.references])
+    end = () if codec.end_id is None else (codec.end_id,)
+    return [(*ids, *end) for ids in written]
