@@ -15,8 +15,8 @@ class FineTune(TrainedMethod):
     """Every weight."""
 
     name: ClassVar[str] = "fine-tune"
-    rates: ClassVar[tuple[float, float]] = (1e-5, 1e-3)
-    first_rate: ClassVar[float] = 1e-4
+    rates: ClassVar[tuple[float, float]] = (5e-6, 5e-4)
+    first_rate: ClassVar[float] = 3e-5
 
     def adaptation(self, bench: Bench) -> FineTuning:
         return FineTuning()
@@ -26,8 +26,8 @@ class TopBlocks(TrainedMethod):
     """The two blocks next to the output, and the norm behind them."""
 
     name: ClassVar[str] = "top-2"
-    rates: ClassVar[tuple[float, float]] = (3e-5, 3e-3)
-    first_rate: ClassVar[float] = 3e-4
+    rates: ClassVar[tuple[float, float]] = (1e-5, 1e-3)
+    first_rate: ClassVar[float] = 1e-4
 
     def adaptation(self, bench: Bench) -> FineTuning:
         return FineTuning(top=TOP)
