@@ -14,8 +14,8 @@ class LowRank(TrainedMethod):
 
     name: ClassVar[str] = "lora"
     uses_length: ClassVar[bool] = False
-    rates: ClassVar[tuple[float, float]] = (1e-4, 1e-2)
-    first_rate: ClassVar[float] = 1e-3
+    rates: ClassVar[tuple[float, float]] = (3e-5, 3e-3)
+    first_rate: ClassVar[float] = 3e-4
 
     def adaptation(self, bench: Bench) -> Lora:
         return Lora()
