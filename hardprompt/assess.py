@@ -106,7 +106,7 @@ def assess(session: Session, given: Given, split: str = "test") -> dict[str, Any
         for prompt, number in zip(given.prompts, words, strict=True)
     ]
     found.sort(key=lambda candidate: (-candidate.dev, candidate.loss))
-    judge = Judge(evaluator, baselines, split)
+    judge, writes = Judge(evaluator, baselines, split), session.task.writes
     return {
         "schema": SCHEMA,
         "split": split,
@@ -117,10 +117,11 @@ def assess(session: Session, given: Given, split: str = "test") -> dict[str, Any
         "metric": session.metric.name,
         "objective": session.loss.name,
         "prompts": [
-            judge.entry(candidate, opened=True) | {"per_class": judge.per_class(candidate)}
+            judge.entry(candidate, opened=True)
+            | {"per_class": [] if writes else judge.per_class(candidate)}
             for candidate in found
         ],
         "baselines": judge.baselines(),
-        "prior": judge.prior(found[0]),
+        "prior": None if writes else judge.prior(found[0]),
         "notes": [*session.task.notes, *given.notes(session)],
     }

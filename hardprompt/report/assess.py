@@ -21,9 +21,9 @@ def assess_report(results: dict[str, Any]) -> str:
         legend(results, split),
         "The order is that of dev.",
         *_uncertified(prompts),
-        *prior_warning(results["prior"], split),
+        *(prior_warning(results["prior"], split) if results["prior"] is not None else []),
     ]
-    for entry in prompts[:CLASSES]:
+    for entry in (entry for entry in prompts[:CLASSES] if entry["per_class"]):
         title = f"Classes, on {split}, with {quoted(entry['text'])}"
         lines += ["", title, class_table(entry["per_class"])]
     return "\n".join(lines)
