@@ -24,6 +24,7 @@ SCHEMA = "hardprompt.prompt/1"
 MOST_BYTES = 1024**2
 SCORES = ("search", "dev", "dev_interval", "test", "test_interval", "gain_empty",
           "gain_empty_interval", "gain_manual", "gain_manual_interval", "fluency")  # fmt: skip
+DECODING = ("limit", "beams", "reserved")  # of a prompt that writes
 OPTIONAL = (str, type(None))
 SHAPE: dict[str, Any] = {
     "schema": str,
@@ -74,6 +75,8 @@ class HardPrompt:
     """A prompt with its template, label words, model and scores. Data only: loading runs nothing.
 
     HardPrompt.load("prompt.json").predict(["What a day!"])
+
+    One that was found for texts to be written has no labels: it has `write` instead.
     """
 
     slots: tuple[PromptSlot, ...]
@@ -81,7 +84,7 @@ class HardPrompt:
     labels: tuple[Label, ...]
     model: FoundOn
     task: Mapping[str, str]  # name, version, fingerprint
-    scores: Mapping[str, Any]  # as in results.json, with metric, objective and rows
+    scores: Mapping[str, Any]  # as in results.json, with metric, objective, rows, `DECODING`
     versions: Mapping[str, str]
 
     @classmethod
@@ -173,11 +176,23 @@ class HardPrompt:
         options = {"dtype": self.model.dtype} | options
         return load_model(name or self.model.name, **options)
 
-    def on(self, model: PromptModel | None = None) -> Classifier:
-        """Ready to classify texts with this model; None: the one it was found on."""
+    @property
+    def writes(self) -> bool:
+        """Whether the model answers with a text, not with one of a few labels."""
+        return not self.labels
+
+    def on(
+        self,
+        model: PromptModel | None = None,
+        *,
+        beams: int | None = None,
+        limit: int | None = None,
+    ) -> Classifier:
+        """Ready to read texts with this model; None: the one it was found on. `beams` and `limit`
+        say how texts are written; None: as the prompt was found with."""
         from hardprompt.classifier import Classifier
 
-        return Classifier(self, model or self.load_model())
+        return Classifier(self, model or self.load_model(), beams, limit)
 
     @cached_property
     def _own(self) -> Classifier:
@@ -231,7 +246,7 @@ def _from_results(results: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[
             "metric": results["metric"],
             "rows": task["rows"],
             **{key: entry[key] for key in SCORES},
-            **({"limit": results["limit"]} if "limit" in results else {}),
+            **{key: results[key] for key in DECODING if key in results},
         },
         "versions": results["versions"],
     }
@@ -259,6 +274,12 @@ def _check(content: Any, source: str) -> None:
             f"'{source}' contradicts itself: 'text' is {content['text']!r}, "
             f"but its slots give {template.show(texts)!r}"
         )
+    for key in DECODING:
+        value = content["scores"].get(key, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise HardpromptError(
+                f"'{source}' is no prompt: '{key}' of its scores must be 1 or more, got {value!r}"
+            )
     names = {label["name"] for label in content["labels"]}
     if not names:  # the answer is a text
         return

@@ -17,7 +17,7 @@ import torch
 import transformers
 
 import hardprompt
-from hardprompt.config import AUTO, STARTS, RunConfig
+from hardprompt.config import AUTO, RunConfig
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.metrics import Metric, metric_named
 from hardprompt.metrics.figures import ClassFigures, Figures, TextFigures
@@ -29,22 +29,22 @@ from hardprompt.models.load import load_model, screening_model, screens
 from hardprompt.models.writer import Decoding
 from hardprompt.objective import Objective
 from hardprompt.registry import make_strategy
-from hardprompt.scoring.compile import Renderer, cut_texts, room_for
+from hardprompt.scoring.compile import Renderer
 from hardprompt.scoring.forecast import LEVEL
 from hardprompt.scoring.losses import Loss, loss_named
-from hardprompt.scoring.places import find_probes, fitting, steady_label_ids
-from hardprompt.scoring.scorer import WRITTEN, Scorer
+from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
+from hardprompt.splits import Splits, fitted, right_classes
+from hardprompt.starts import seed_rows, start_texts
 from hardprompt.strategies.auto import Auto, choose
 from hardprompt.strategies.base import Strategy
 from hardprompt.strategies.exhaustive import Exhaustive
-from hardprompt.tasks import Example, Task, load_choice
+from hardprompt.tasks import Task, load_choice
 from hardprompt.template import Template
-from hardprompt.types import EMPTY, Batch, IntArray
+from hardprompt.types import Batch, IntArray
 from hardprompt.verbalizers.joint import JointObjective, after_words, token_sets, words_price
 from hardprompt.vocabulary import Vocabulary
 
-SPLITS = ("search", "dev", "test")
 ONLY_SEARCH = (
     "--labels auto belongs to hardprompt search; hardprompt labels finds words to give elsewhere"
 )
@@ -71,8 +71,7 @@ class Session:
     metric: Metric | TextMetric
     strategy: Strategy
     reason: str  # why this strategy
-    scorers: dict[str, Scorer]
-    cut: dict[str, int]  # texts shortened, by split
+    splits: Splits
     budget: float
     screened: bool  # whether the search itself runs in half precision
     label_sets: tuple[Labels, ...] = ()  # tokens of `config.label_sets`
@@ -97,6 +96,7 @@ class Session:
         strategy = make_strategy(config.strategy, dict(config.settings))
         task = load_choice(config)
         metric = choose_metric(task, config)
+        _check_decoding(task, config)
         name, template = choose_template(task, config.template)
         slots = template.slots(config.length) if given is None else ()
         model = model or load_model(
@@ -123,22 +123,22 @@ class Session:
                 "texts to be written; take a causal model"
             )
         renderer = Renderer(model.codec, template)
-        vocabulary, probes = _fit(vocabulary, model, renderer, slots, task)
-        scorers, cut = _scorers(model, task, renderer, slots, vocabulary, probes)
+        vocabulary, probes = fitted(vocabulary, model, renderer, slots, task)
+        splits = Splits.of(model, task, renderer, slots, vocabulary, probes, config.max_new_tokens)
+        scorer = splits.scorers["search"]
         space = SearchSpace(
             tokens=vocabulary.tokens,
             slots=slots,
             embeddings=model.embeddings,
             n_examples=len(task.search),
             min_length=config.min_length,
-            strata=_labels(task.search),
+            strata=right_classes(task.search),
         )
-        sets = token_sets(config.label_sets, scorers["search"], vocabulary.tokens)
+        sets = token_sets(config.label_sets, scorer, vocabulary.tokens)
         # Who tries everything wants the true order.
         screened = screens(model, config.dtype) and not isinstance(strategy, Exhaustive)
-        budget = config.budget or default_budget(model, scorers["search"], screened)
-        starts = _start_texts(config, task, name)
-        seeds = seed_rows(scorers["search"], space, starts)
+        budget = config.budget or default_budget(model, scorer, screened)
+        seeds = seed_rows(scorer, space, start_texts(config, task, name))
         space = replace(space, budget=budget, seeds=seeds)
         if sets:
             space = after_words(space, words_price(len(task.manual_for(name, template))))
@@ -150,8 +150,13 @@ class Session:
             screened = screened and not isinstance(chosen, Exhaustive)
         return cls(
             config, task, model, name, template, vocabulary, space, loss, metric, strategy,
-            reason, scorers, cut, budget, screened, sets,
+            reason, splits, budget, screened, sets,
         )  # fmt: skip
+
+    @property
+    def scorers(self) -> dict[str, Scorer]:
+        """Of each split."""
+        return self.splits.scorers
 
     @cached_property
     def screen(self) -> PromptModel | None:
@@ -195,7 +200,7 @@ class Session:
 
     def gold(self, split: str) -> IntArray:
         """`(N,)` right classes; where texts are written, 0: the only figure that a row scores."""
-        return _labels(getattr(self.task, split))
+        return right_classes(getattr(self.task, split))
 
     @property
     def class_metric(self) -> Metric:
@@ -212,8 +217,10 @@ class Session:
 
     @cached_property
     def decoding(self) -> Decoding:
-        """Greedy, up to the length of the longest text that a search row wants."""
-        return Decoding(limit=max(map(len, self.scorers["search"].targets or [()])))
+        """How texts are written: as asked, or up to the length of the longest that a search row
+        wants."""
+        longest = max(map(len, self.scorers["search"].targets or [()]))
+        return Decoding(self.config.max_new_tokens or longest, self.config.beams)
 
     def example(self) -> str:
         """The first row exactly as the model reads it, with a prompt's place shown."""
@@ -258,9 +265,11 @@ class Session:
         races = {"race": LEVEL} if config.pop("race") else {}
         later = {
             key: value
-            for key in ("fluency", "preset", "label_sets")
+            for key in ("fluency", "preset", "label_sets", "max_new_tokens")
             if (value := config.pop(key, None))
         }
+        if (beams := config.pop("beams")) > 1:
+            later["beams"] = beams
         return {
             **config,
             **races,
@@ -305,6 +314,14 @@ def choose_metric(task: Task, config: RunConfig) -> Metric | TextMetric:
     return metric
 
 
+def _check_decoding(task: Task, config: RunConfig) -> None:
+    if not task.writes and (config.beams > 1 or config.max_new_tokens is not None):
+        raise UsageError(
+            f"--beams and --max-new-tokens are for texts to be written; task '{task.name}' has "
+            "labels"
+        )
+
+
 def choose_template(task: Task, wanted: str | None) -> tuple[str, Template]:
     """A template by its name in the task, or as it is written."""
     if wanted is None:
@@ -338,67 +355,6 @@ def widths_of(
     )
 
 
-def _fit(
-    vocabulary: Vocabulary,
-    model: PromptModel,
-    renderer: Renderer,
-    slots: tuple[int, ...],
-    task: Task,
-) -> tuple[Vocabulary, tuple[int, int]]:
-    """The tokens that are read as themselves in the template, and two to find its slots with."""
-    sample = min((example.text for example in task.search), key=len)
-    probes = find_probes(renderer, vocabulary.tokens, len(slots), sample)
-    scorer = Scorer(model, renderer, [sample], (), slots, probes)
-    fits = fitting(scorer, vocabulary.tokens, probes[0])
-    if fits.all():
-        return vocabulary, probes
-    note = (
-        f"{int((~fits).sum()):,} tokens of --vocab {vocabulary.kind} were left out: "
-        "written in this template, they are read as others"
-    )
-    notes = (*vocabulary.notes, note)
-    return replace(vocabulary, tokens=vocabulary.tokens[fits], notes=notes), probes
-
-
-def _scorers(
-    model: PromptModel,
-    task: Task,
-    renderer: Renderer,
-    slots: tuple[int, ...],
-    vocabulary: Vocabulary,
-    probes: tuple[int, int],
-) -> tuple[dict[str, Scorer], dict[str, int]]:
-    filler = np.full(sum(slots), probes[0], dtype=np.int64)
-    longest = renderer.prompt_texts(filler, slots)
-    text = task.search[0].text
-    targets = {split: _targets(renderer, getattr(task, split)) for split in SPLITS}
-    if task.writes:
-        labels, ends = WRITTEN, tuple(itertools.chain(*targets.values()))
-    else:
-        labels = steady_label_ids(renderer, task.words, text, slots, vocabulary.tokens)
-        ends = labels
-    room = room_for(model.info.context, ends)
-    scorers, cut = {}, {}
-    for split in SPLITS:
-        texts = [example.text for example in getattr(task, split)]
-        texts, cut[split] = cut_texts(renderer, texts, longest, room)
-        given = targets[split] if task.writes else None
-        scorers[split] = Scorer(model, renderer, texts, labels, slots, probes, given)
-    return scorers, cut
-
-
-def _targets(renderer: Renderer, rows: Sequence[Example]) -> list[tuple[int, ...]]:
-    """Tokens of what the model is to write for each row, its end included: the first reference."""
-    codec, space = renderer.codec, renderer.template.before_label
-    written = codec.following([space + row.references[0] for row in rows if row.references])
-    end = () if codec.end_id is None else (codec.end_id,)
-    return [(*ids, *end) for ids in written]
-
-
-def _labels(rows: Sequence[Example]) -> IntArray:
-    return np.array([example.label for example in rows], dtype=np.int64)
-
-
 def default_budget(model: PromptModel, scorer: Scorer, screened: bool) -> float:
     """Candidates that cost about the same work whatever the model: a figure, not a clock, so
     that the same command is the same search wherever it runs in the same precision."""
@@ -419,37 +375,3 @@ def _check_affordable(strategy: Strategy, space: SearchSpace) -> None:
             f"{space.size:.1e} measurements; the budget is {space.budget:,.0f}. Narrow it with "
             f"--vocab-top {top}, raise --budget, or take another strategy"
         )
-
-
-def _start_texts(config: RunConfig, task: Task, template: str) -> list[str]:
-    texts: list[str] = []
-    for start in config.start:
-        if start == "manual":
-            texts += task.manual.get(template, ())
-        elif start not in STARTS:
-            texts.append(start)
-    return texts
-
-
-def seed_rows(scorer: Scorer, space: SearchSpace, texts: Sequence[str]) -> IntArray | None:
-    """Prompts as rows of allowed tokens, EMPTY where too short; words that bear the hint stay.
-
-    Words outside the vocabulary are left out. Too long a prompt keeps its end, which stands
-    next to the text or the label; None where nothing is left.
-    """
-    if len(space.slots) > 1:
-        return None
-    allowed = set(space.tokens.tolist())
-    codec = scorer.renderer.codec
-    n = len(codec.encode("a"))
-    rows = []
-    for text in texts:
-        plain = text.replace("?", " ").replace(":", " ").replace(",", " ").replace(".", " ")
-        ids = codec.encode("a " + " ".join(plain.split()).lower())[n:]
-        kept = [i for i in ids if i in allowed][-space.length :]
-        if kept:
-            rows.append(kept + [EMPTY] * (space.length - len(kept)))
-    if not rows:
-        return None
-    unique = list(dict.fromkeys(map(tuple, rows)))
-    return np.array(unique, dtype=np.int64)

@@ -56,8 +56,10 @@ def _answers(session: Session) -> dict[str, str]:
     task = session.task
     if task.writes:
         n = sum(len(row.references) for row in task.test)
+        decoding = session.decoding
+        way = "greedily" if decoding.beams == 1 else f"with {decoding.beams} beams"
         return {
-            "writes": f"up to {session.decoding.limit} tokens; judged by {session.metric.name}, "
+            "writes": f"up to {decoding.limit} tokens, {way}; judged by {session.metric.name}, "
             f"test has {n} references"
         }
     test = task.counts(task.test)
@@ -87,6 +89,6 @@ def _lengths(session: Session) -> str:
 def _cuts(session: Session) -> list[str]:
     return [
         f"{count} texts of {split} are longer than the model's context and were cut at their end"
-        for split, count in session.cut.items()
+        for split, count in session.splits.cut.items()
         if count
     ]
