@@ -57,7 +57,7 @@ class Given:
     def session(self, options: Mapping[str, Any]) -> Session:
         """Made ready to measure these prompts; options as of `RunConfig`.
 
-        Where no model or template is asked for, a prompt file brings its own.
+        Where no model, template or way of writing is asked for, a prompt file brings its own.
         """
         options = dict(options)
         if self.file is not None and options.get("template") is None:
@@ -66,6 +66,8 @@ class Given:
             found_on = self.file.model
             own = {"model": found_on.name, "revision": found_on.revision, "dtype": found_on.dtype}
             options = own | {key: value for key, value in options.items() if value is not None}
+        if self.file is not None and self.file.writes:
+            options = self.file.decoding | {k: v for k, v in options.items() if v is not None}
         given = {key: value for key, value in options.items() if value is not None}
         return Session.prepare(RunConfig(**UNSEARCHED | given), self.prompts)
 

@@ -181,6 +181,11 @@ class HardPrompt:
         """Whether the model answers with a text, not with one of a few labels."""
         return not self.labels
 
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """How its texts were written, as options of a `RunConfig`; None where it does not say."""
+        return {"beams": self.scores.get("beams"), "max_new_tokens": self.scores.get("limit")}
+
     def on(
         self,
         model: PromptModel | None = None,

@@ -18,6 +18,7 @@ from hardprompt.commands.options import (
     SEARCH_ROWS,
     TEMPLATE,
     VOCABULARY,
+    decoding_options,
     model_options,
 )
 from hardprompt.commands.task_options import task_options_without_seed
@@ -53,6 +54,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str) -> lis
 )
 @VOCABULARY
 @METRIC
+@decoding_options(1)
 @click.option(
     "--budget",
     type=float,
