@@ -67,7 +67,9 @@ class Given:
             own = {"model": found_on.name, "revision": found_on.revision, "dtype": found_on.dtype}
             options = own | {key: value for key, value in options.items() if value is not None}
         if self.file is not None and self.file.writes:
-            options = self.file.decoding | {k: v for k, v in options.items() if v is not None}
+            writing = self.file.writing
+            written = {"beams": writing.beams, "max_new_tokens": writing.limit}
+            options = written | {k: value for k, value in options.items() if value is not None}
         given = {key: value for key, value in options.items() if value is not None}
         return Session.prepare(RunConfig(**UNSEARCHED | given), self.prompts)
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from hardprompt.prompt import HardPrompt
 
 LIBRARIES = ("torch", "transformers")  # what scores come from
-LIMIT, BEAMS = 64, 1  # of written texts, where a prompt's file says nothing
 SAMPLE = "It is a text"  # a row to look at the prompt in
 
 
@@ -48,7 +47,7 @@ class Classifier:
             self._labels = self._renderer.label_ids(words, SAMPLE, prompt.texts)
             reserved = max(map(len, self._labels))
         else:
-            reserved = max(prompt.scores.get("reserved", 0), self._decoding.limit)
+            reserved = max(prompt.writing.reserved, self._decoding.limit)
         self._room = room_for(model.info.context, reserved)
 
     @property
@@ -140,8 +139,7 @@ def _decoding(prompt: HardPrompt, beams: int | None, limit: int | None) -> Decod
             "--beams and --max-new-tokens are for texts to be written; the prompt was found for "
             "labels"
         )
-    own = prompt.scores
-    return Decoding(limit or own.get("limit", LIMIT), beams or own.get("beams", BEAMS))
+    return Decoding(limit or prompt.writing.limit, beams or prompt.writing.beams)
 
 
 def _ids(slots: tuple[tuple[int, ...], ...] | None) -> str:

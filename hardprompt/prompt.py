@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,6 @@ SCHEMA = "hardprompt.prompt/1"
 MOST_BYTES = 1024**2
 SCORES = ("search", "dev", "dev_interval", "test", "test_interval", "gain_empty",
           "gain_empty_interval", "gain_manual", "gain_manual_interval", "fluency")  # fmt: skip
-DECODING = ("limit", "beams", "reserved")  # of a prompt that writes
 OPTIONAL = (str, type(None))
 SHAPE: dict[str, Any] = {
     "schema": str,
@@ -71,6 +70,18 @@ class FoundOn:
 
 
 @dataclass(frozen=True)
+class Writing:
+    """How a prompt's texts were written; the defaults are of a file that does not say."""
+
+    limit: int = 64  # most tokens of a text
+    beams: int = 1  # 1: greedy
+    reserved: int = 64  # tokens of the context that were kept free for it
+
+
+WRITING = tuple(field.name for field in fields(Writing))  # among the scores of such a prompt
+
+
+@dataclass(frozen=True)
 class HardPrompt:
     """A prompt with its template, label words, model and scores. Data only: loading runs nothing.
 
@@ -84,7 +95,7 @@ class HardPrompt:
     labels: tuple[Label, ...]
     model: FoundOn
     task: Mapping[str, str]  # name, version, fingerprint
-    scores: Mapping[str, Any]  # as in results.json, with metric, objective, rows, `DECODING`
+    scores: Mapping[str, Any]  # as in results.json, with metric, objective, rows, `WRITING`
     versions: Mapping[str, str]
 
     @classmethod
@@ -182,9 +193,9 @@ class HardPrompt:
         return not self.labels
 
     @property
-    def decoding(self) -> dict[str, Any]:
-        """How its texts were written, as options of a `RunConfig`; None where it does not say."""
-        return {"beams": self.scores.get("beams"), "max_new_tokens": self.scores.get("limit")}
+    def writing(self) -> Writing:
+        """How its texts were written."""
+        return Writing(**{key: self.scores[key] for key in WRITING if key in self.scores})
 
     def on(
         self,
@@ -251,7 +262,7 @@ def _from_results(results: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[
             "metric": results["metric"],
             "rows": task["rows"],
             **{key: entry[key] for key in SCORES},
-            **{key: results[key] for key in DECODING if key in results},
+            **{key: results[key] for key in WRITING if key in results},
         },
         "versions": results["versions"],
     }
@@ -279,7 +290,7 @@ def _check(content: Any, source: str) -> None:
             f"'{source}' contradicts itself: 'text' is {content['text']!r}, "
             f"but its slots give {template.show(texts)!r}"
         )
-    for key in DECODING:
+    for key in WRITING:
         value = content["scores"].get(key, 1)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise HardpromptError(

@@ -41,11 +41,8 @@ def _written(results: dict[str, Any], split: str) -> list[str]:
     written, rivals = results["written"], {"manual": MANUAL, "empty": EMPTY}
     each = {str(n): quoted(entry["text"]) for n, entry in enumerate(results["prompts"], start=1)}
     first = {name: f"prompt {name}" for name in list(each)[:SHOWN]}
-    table, texts = (
-        text_metrics(written, each | rivals, split),
-        samples(written, first | rivals, split),
-    )
-    return ["", table, "", texts]
+    metrics = text_metrics(written, each | rivals, split)
+    return ["", metrics, "", samples(written, first | rivals, split)]
 
 
 def _uncertified(prompts: list[dict[str, Any]]) -> list[str]:

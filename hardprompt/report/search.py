@@ -81,7 +81,8 @@ def legend(results: dict[str, Any], split: str = "test") -> str:
     weight, rows = results.get("fluency_weight", 0), results["task"]["rows"]
     minimised = f"; minimised: {minimand(weight)}" if weight else ""
     seen = "pairs of text and reference" if writes(results) else "rows"
-    few = writes(results) and rows["test"] < FEWEST_TEST_ROWS  # of labels it is in the table
+    # Of labels it stands in the table.
+    few = writes(results) and split == "test" and rows["test"] < FEWEST_TEST_ROWS
     return (
         f"search: {results['objective']} on {rows['search']} {seen}, lower is better{minimised}; "
         f"dev, test: {results['metric']}, higher is better; gains are paired, on {split}, with "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hardprompt.report.text import escape, figure, table
+from hardprompt.report.text import figure, quoted, table
 
 EMPTY, MANUAL = "(no prompt)", "best manual"
 NAMES = {"best": "best prompt", "manual": MANUAL, "empty": EMPTY}  # of a search
@@ -35,5 +35,5 @@ def samples(written: dict[str, Any], names: Mapping[str, str], split: str = "tes
 
 
 def _short(text: str) -> str:
-    safe = escape(text)
+    safe = quoted(text)
     return safe if len(safe) <= TEXT else f"{safe[: TEXT - 3]}..."

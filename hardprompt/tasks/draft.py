@@ -97,6 +97,12 @@ def build(draft: Draft, search_rows: int | None, dev_rows: int | None, seed: int
     )
 
 
+def whole_task(draft: Draft, seed: int) -> Task:
+    """The task with all of its rows, and with all references of each."""
+    task = build(draft, None, None, seed)
+    return replace(task, search=written(draft.parts["train"])) if task.writes else task
+
+
 def _build_writing(draft: Draft, search_rows: int | None, dev_rows: int | None, seed: int) -> Task:
     _check_sources(draft)
     rows = {split: written(draft.parts[split]) for split in SPLITS}
