@@ -317,8 +317,8 @@ def choose_metric(task: Task, config: RunConfig) -> Metric | TextMetric:
 def _check_decoding(task: Task, config: RunConfig) -> None:
     if not task.writes and (config.beams > 1 or config.max_new_tokens is not None):
         raise UsageError(
-            f"--beams and --max-new-tokens are for texts to be written; task '{task.name}' has "
-            "labels"
+            f"task '{task.name}' has labels, so that nothing is written: it takes no --beams, no "
+            "--max-new-tokens, and no prompt file that was found for texts"
         )
 
 
