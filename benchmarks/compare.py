@@ -127,15 +127,16 @@ def table(args: argparse.Namespace, results: dict[str, Any], records: dict[str, 
         "",
         f"Model {args.model}, {args.len} tokens, template `{results['template']}`; rows: search "
         f"{rows['search']}, dev {rows['dev']}, test {rows['test']}; budget {budget['prompts']:,.0f}"
-        f" prompts = {budget['rows']:,.0f} rows a method, a text read costs 1, with its gradient "
-        f"{results['gradient_price']:g} (CPU time here: {results['measured_gradient_price']:g}); "
+        f" prompts = {budget['rows']:,.0f} rows a method, a text read costs 1, with the gradient "
+        f"of a prompt {results['gradient_price']:g} (CPU time here: "
+        f"{results['measured_gradient_price']:g}), of weights {results['weights_price']:g}; "
         f"seeds {', '.join(map(str, args.seeds))}; {hours:.2f} CPU hours to fit. Figures are means "
         f"over {len(args.task) * len(args.seeds)} runs; gains are over {results['best_discrete']}, "
         "the best discrete prompt on dev, paired on test.",
         "",
-        "| method | trained | stored | bytes | rows | s | dev | test [95%] | gain [95%] | readable "
-        "| a text |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| method | trained | of the model | stored | bytes | forward | backward | s | dev "
+        "| test [95%] | over runs [95%] | gain [95%] | readable | portable | a text |",
+        "| --- " * 15 + "|",
         *(_line(row) for row in results["methods"]),
     ]
     return "\n".join(lines) + "\n"
@@ -143,16 +144,19 @@ def table(args: argparse.Namespace, results: dict[str, Any], records: dict[str, 
 
 def _line(row: dict[str, Any]) -> str:
     if row["skipped"]:
-        return f"| {row['method']} |" + " - |" * 9 + f" {row['skipped']} |"
-    low, high = row["test_interval"]
+        return f"| {row['method']} |" + " - |" * 13 + f" {row['skipped']} |"
+    (low, high), runs_interval = row["test_interval"], row["test_runs_interval"]
     text = (row["text"] or "").replace("\n", " ").replace("|", "\\|")
     cells = [
         row["method"],
-        *(f"{row[key]:,.0f}" for key in ("trained", "stored", "bytes", "rows", "seconds")),
+        f"{row['trained']:,.0f}",
+        f"{row['trained_share']:.2%}",
+        *(f"{row[key]:,.0f}" for key in ("stored", "bytes", "forward", "backward", "seconds")),
         f"{row['dev']:.3f}",
         f"{row['test']:.3f} [{low:.3f}, {high:.3f}]",
+        "-" if runs_interval is None else "[{:.3f}, {:.3f}]".format(*runs_interval),
         gain(row["gain"], row["gain_interval"]),
-        "yes" if row["readable"] else "no",
+        *("yes" if row[key] else "no" for key in ("readable", "portable")),
         text if len(text) <= TEXT else f"{text[: TEXT - 3]}...",
     ]
     return f"| {' | '.join(cells)} |"

@@ -27,7 +27,7 @@ from transformers import AutoModelForCausalLM
 
 from hardprompt.baselines.base import Bench
 from hardprompt.baselines.prompt_tuning import PromptTuning
-from hardprompt.baselines.soft import minibatches
+from hardprompt.baselines.tuning import minibatches
 from hardprompt.config import RunConfig
 from hardprompt.models import mini
 from hardprompt.session import Session

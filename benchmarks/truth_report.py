@@ -7,11 +7,12 @@ import shlex
 
 import numpy as np
 
-from benchmarks.curves import Line, Panel, drawing
+from benchmarks.curves import curve, curves, panel
 from benchmarks.entrants import EXCLUDED
 from benchmarks.regret import paired, quartiles, regrets
 from benchmarks.rerun import Runs
 from hardprompt.gap import Range
+from hardprompt.report.plot import Panel
 
 POINTS = 80  # of a curve
 RIVAL = "auto"
@@ -21,7 +22,7 @@ HIT = 1e-6  # regret below which the optimum was found
 def write(args: argparse.Namespace, stored: Runs, names: list[str]) -> None:
     """Markdown and a drawing beside the JSON file."""
     svg = args.out.with_suffix(".svg")
-    svg.write_text(drawing([_panel(args, stored, names, p) for p in args.places]), encoding="utf8")
+    svg.write_text(curves([_panel(args, stored, names, p) for p in args.places]), encoding="utf8")
     lines = [*_head(args, stored), f"![regret over the budget]({svg.name})", ""]
     for place in args.places:
         lines += _section(args, stored, names, place)
@@ -111,9 +112,9 @@ def _panel(args: argparse.Namespace, stored: Runs, names: list[str], place: str)
     budgets = np.linspace(0, round(share * about["prompts"]), POINTS + 1)[1:]
     lines = []
     for name in names:
-        curves = [run["curve"] for run in stored.of(place=place, share=share, name=name)]
-        if curves:
+        found = [run["curve"] for run in stored.of(place=place, share=share, name=name)]
+        if found:
             scale = Range(about["optimum"], about["random"])
-            values = np.array([regrets(curve, scale, budgets) for curve in curves])
-            lines.append(Line(name, *quartiles(values)))
-    return Panel(place, budgets, lines)
+            values = np.array([regrets(losses, scale, budgets) for losses in found])
+            lines.append(curve(name, budgets, quartiles(values)))
+    return panel(place, budgets, lines)

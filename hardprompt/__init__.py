@@ -8,16 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hardprompt.bank.bank import PromptBank
     from hardprompt.prompt import HardPrompt
 
-__all__ = ["HardPrompt", "__version__"]
+__all__ = ["HardPrompt", "PromptBank", "__version__"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`HardPrompt` is imported when it is first asked for."""
+    """The classes are imported when they are first asked for."""
     if name == "HardPrompt":
         from hardprompt.prompt import HardPrompt
 
         return HardPrompt
+    if name == "PromptBank":
+        from hardprompt.bank.bank import PromptBank
+
+        return PromptBank
     raise AttributeError(f"module 'hardprompt' has no attribute '{name}'")

@@ -25,7 +25,7 @@ UNSEARCHED: dict[str, Any] = {
     "vocabulary": "all",
     "allow_label_words": True,
     "start": (),
-    "budget": 1.0,
+    "budget": 1000.0,  # never spent
 }
 
 
@@ -35,6 +35,7 @@ class Given:
 
     prompts: tuple[tuple[str, ...], ...]
     file: HardPrompt | None = None
+    words: tuple[int | None, ...] | None = None  # a set of label words each; None: the task's own
 
     @classmethod
     def read(cls, texts: Sequence[str], path: Path | None) -> Given:
@@ -121,7 +122,11 @@ def assess(session: Session, given: Given, split: str = "test") -> dict[str, Any
         raise unknown("split", split, SPLITS)
     evaluator = Evaluator(session, Memory())
     baselines = measure_baselines(evaluator)
-    found = [measure(evaluator, prompt, "given") for prompt in given.prompts]
+    words = given.words or (None,) * len(given.prompts)
+    found = [
+        measure(evaluator, prompt, "given", words=number)
+        for prompt, number in zip(given.prompts, words, strict=True)
+    ]
     found.sort(key=lambda candidate: (-candidate.dev, candidate.loss))
     judge = Judge(evaluator, baselines, split)
     return {

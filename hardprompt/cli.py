@@ -34,8 +34,10 @@ from hardprompt.commands.options import (
 )
 from hardprompt.commands.predict import predict
 from hardprompt.commands.readable import readable
+from hardprompt.commands.sweep import sweep
 from hardprompt.commands.task_options import task_options
 from hardprompt.commands.terminal import prepare_libraries, print_json
+from hardprompt.commands.transfer import transfer
 from hardprompt.commands.trial import trial
 from hardprompt.config import RunConfig, with_front
 from hardprompt.errors import UsageError
@@ -332,5 +334,7 @@ main.add_command(trial)
 main.add_command(predict)
 main.add_command(export)
 main.add_command(compare)
+main.add_command(sweep)
+main.add_command(transfer)
 main.add_command(readable)
 main.add_command(gap)

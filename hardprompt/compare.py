@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from hardprompt.session import Session
 from hardprompt.standings import as_csv, assemble
 
 TABLE, CSV = "table.json", "table.csv"
-RECORD = "hardprompt.compare.record/1"
+RECORD = "hardprompt.compare.record/2"
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,23 @@ class CompareConfig:
     seeds: tuple[int, ...] = (0,)
 
     @classmethod
-    def of(cls, search: RunConfig, methods: list[str], seeds: list[int]) -> CompareConfig:
-        """Checks names and seeds; raises `UsageError`."""
+    def of(
+        cls, search: RunConfig, methods: list[str], seeds: list[int], shares: Sequence[str] = ()
+    ) -> CompareConfig:
+        """Checks names, seeds and sizes (see `expand`); raises `UsageError`."""
         if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
             raise UsageError(f"--seeds are different numbers from 0, got {seeds}")
-        return cls(search, expand(methods), tuple(seeds))
+        return cls(search, expand(methods, shares), tuple(seeds))
 
     def create(self, root: Path) -> Path:
         """A new folder that a comparison can go on in."""
         names = (runs.slug(self.search.name), runs.slug(self.search.model))
         folder = runs.new_folder(root, "compare", *names)
+        self.write(folder)
+        return folder
+
+    def write(self, folder: Path) -> None:
+        """What a comparison goes by, into its folder."""
         content = {
             "schema": "hardprompt.compare.run/1",
             "hardprompt": __version__,
@@ -52,7 +59,6 @@ class CompareConfig:
             "seeds": list(self.seeds),
         }
         runs.write_json(folder / runs.COMPARE, content)
-        return folder
 
     @classmethod
     def read(cls, folder: Path) -> CompareConfig:
@@ -101,7 +107,8 @@ class Comparison:
         first = self.first
         if seed == first.config.seed:
             return first
-        session = Session.prepare(replace(self.config.search, seed=seed, budget=first.budget))
+        config = replace(self.config.search, seed=seed, budget=first.budget)
+        session = Session.prepare(config, model=first.model)
         if session.task.test != first.task.test:
             raise UsageError(
                 "the test rows of this task change with the seed, so that seeds cannot be "
@@ -110,7 +117,7 @@ class Comparison:
         return session
 
     def _path(self, name: str, seed: int) -> Path:
-        return self.folder / f"{name}__seed{seed}.json"
+        return self.folder / record_name(name, seed)
 
     def _record(self, name: str, session: Session) -> dict[str, Any] | None:
         """What is known of a method; refused where it was another model, task or version."""
@@ -118,6 +125,10 @@ class Comparison:
         if not path.exists():
             return None
         record = runs.read_json(path)
+        if record["schema"] != RECORD:
+            raise HardpromptError(
+                f"'{path}' is a {record['schema']}, not a {RECORD}; start a new comparison"
+            )
         if other := differences(record["header"], session.header()):
             raise HardpromptError(
                 f"'{self.folder}' cannot be resumed, because these differ: {'; '.join(other)}"
@@ -152,11 +163,19 @@ class Comparison:
         else:
             took = {
                 "rows": bench.spent,
+                "forward": bench.forward,
+                "backward": bench.backward,
                 "seconds": round(time.monotonic() - began, 3),
                 "cpu_seconds": round(time.process_time() - cpu, 3),
             }
-            record |= {"discrete": method.discrete} | took | _measured(session, fitted)
+            kind = {"discrete": method.discrete, "portable": method.portable}
+            record |= kind | took | _measured(session, fitted)
         runs.write_json(self._path(name, seed), record)
+
+
+def record_name(method: str, seed: int) -> str:
+    """The file that a method's record is in."""
+    return f"{method}__seed{seed}.json"
 
 
 def _measured(session: Session, fitted: Fitted) -> dict[str, Any]:

@@ -18,6 +18,11 @@ class UsageError(HardpromptError):
     exit_code = 2
 
 
+def bare(error: HardpromptError) -> HardpromptError:
+    """The same error to keep: its traceback would keep all that was in use, models among it."""
+    return type(error)(str(error))
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not there, with the nearest one that is."""
     names = sorted(known)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hardprompt import runs
 from hardprompt.errors import HardpromptError, UsageError
-from hardprompt.shape import fault
+from hardprompt.shape import fault, read_outside
 from hardprompt.tasks.schema import Label
 from hardprompt.template import Template
 from hardprompt.types import FloatArray
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from hardprompt.models.base import PromptModel
 
 SCHEMA = "hardprompt.prompt/1"
-MOST_BYTES = 1024**2
 SCORES = ("search", "dev", "dev_interval", "test", "test_interval", "gain_empty",
           "gain_empty_interval", "gain_manual", "gain_manual_interval", "fluency")  # fmt: skip
 OPTIONAL = (str, type(None))
@@ -122,16 +120,7 @@ class HardPrompt:
     @classmethod
     def load(cls, path: str | Path) -> HardPrompt:
         """A prompt from its file; raises `HardpromptError` with one line for what is no such."""
-        path = Path(path)
-        try:
-            if path.stat().st_size > MOST_BYTES:
-                raise HardpromptError(f"'{path}' is no prompt: it is larger than 1 MB")
-            content = json.loads(path.read_text(encoding="utf8"), parse_constant=_no_number)
-        except OSError as error:
-            raise HardpromptError(f"cannot read '{path}': {error.strerror}") from None
-        except (ValueError, RecursionError) as error:
-            raise HardpromptError(f"'{path}' is no JSON: {error}") from None
-        return cls.from_json(content, str(path))
+        return cls.from_json(read_outside(Path(path), "prompt"), str(path))
 
     @classmethod
     def from_json(cls, content: Any, source: str = "the prompt") -> HardPrompt:
@@ -301,10 +290,6 @@ def _check(content: Any, source: str) -> None:
         return
     if len(names) < 2 or len(names) < len(content["labels"]):
         raise HardpromptError(f"'{source}' is no prompt: it needs two or more different labels")
-
-
-def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number")
 
 
 def _template(template: str, source: str) -> Template:

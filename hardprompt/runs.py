@@ -16,7 +16,9 @@ from hardprompt.files import written_whole
 
 LEDGER, RUN, RESULTS, PROMPT = "ledger.db", "run.json", "results.json", "prompt.json"
 READABLE = "readable.json"  # like `PROMPT`, of `hardprompt readable`
-COMPARE = "compare.json"  # instead of `RUN`, in the folder of a comparison
+# Instead of `RUN`, in the folder of a comparison, or of a sweep.
+COMPARE, SWEEP = "compare.json", "sweep-run.json"
+COMMANDS = {RUN: "search", COMPARE: "compare", SWEEP: "sweep"}
 DEFAULT_ROOT = Path("runs")
 LATEST = "latest"
 
@@ -48,7 +50,7 @@ def new_folder(root: Path, *names: str) -> Path:
 def find(name: str | None, root: Path, mark: str = RUN) -> Path:
     """A run by its folder or name; None or `latest`: the latest under `root`. `mark` is the
     file that it is known by."""
-    command = "compare" if mark == COMPARE else "search"
+    command = COMMANDS[mark]
     if name is None or name == LATEST:
         found = listed(root, mark)
         if not found:

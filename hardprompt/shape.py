@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+from hardprompt.errors import HardpromptError
+
+MEGABYTES = 1  # of a file, at most
 NAMES = {
     str: "a text",
     int: "a whole number",
@@ -13,6 +18,23 @@ NAMES = {
     bool: "true or false",
     type(None): "null",
 }
+
+
+def read_outside(path: Path, what: str, megabytes: int = MEGABYTES) -> Any:
+    """The JSON of a file that anybody may have written; raises `HardpromptError` with one line
+    for what is none. `what` it should be is for the messages."""
+    try:
+        if path.stat().st_size > megabytes * 1024**2:
+            raise HardpromptError(f"'{path}' is no {what}: it is larger than {megabytes} MB")
+        return json.loads(path.read_text(encoding="utf8"), parse_constant=_no_number)
+    except OSError as error:
+        raise HardpromptError(f"cannot read '{path}': {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise HardpromptError(f"'{path}' is no JSON: {error}") from None
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def fault(value: Any, shape: Any, place: str = "") -> str | None:

@@ -10,16 +10,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hardprompt.baselines.base import BACKWARD
 from hardprompt.metrics.figures import Outcome, TextFigures
+from hardprompt.metrics.seeds import runs_interval
 
 if TYPE_CHECKING:
     from hardprompt.session import Session
 
-SCHEMA = "hardprompt.compare/1"
-MEANS = ("trained", "stored", "bytes", "rows", "seconds", "cpu_seconds", "dev", "test")
+SCHEMA = "hardprompt.compare/2"
+SIZES = ("trained", "stored")
+COSTS = ("bytes", "rows", "forward", "backward", "seconds", "cpu_seconds")
+FIGURES = ("dev", "test")
+MEANS = (*SIZES, *COSTS, *FIGURES)
+SHARES = tuple(f"{size}_share" for size in SIZES)  # of the model's parameters
+INTERVALS = {  # the prefix of a CSV's columns -> the field
+    "test": "test_interval",
+    "dev_runs": "dev_runs_interval",
+    "test_runs": "test_runs_interval",
+    "gain": "gain_interval",
+}
 COLUMNS = (
-    "method", "skipped", "readable", "trained", "stored", "bytes", "rows", "seconds",
-    "cpu_seconds", "dev", "test", "test_low", "test_high", "gain", "gain_low", "gain_high", "text",
+    "method", "skipped", "readable", "portable", *SIZES, *SHARES, *COSTS, "dev", "dev_runs_low",
+    "dev_runs_high", "test", "test_low", "test_high", "test_runs_low", "test_runs_high", "gain",
+    "gain_low", "gain_high", "text",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet would run
 
@@ -54,6 +67,7 @@ def assemble(
         "seeds": list(seeds),
         "budget": {"prompts": session.budget, "rows": session.budget * len(task.search)},
         "gradient_price": session.space.gradient_price,
+        "weights_price": 1 + BACKWARD,
         "best_discrete": best,
         "methods": [
             _skip(name, found)
@@ -69,16 +83,27 @@ def as_csv(results: dict[str, Any]) -> str:
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
-    for row in results["methods"]:
-        low_high = {
-            f"{name}_{end}": bounds[i]
-            for name, bounds in (("test", row["test_interval"]), ("gain", row["gain_interval"]))
-            if bounds is not None
-            for i, end in enumerate(("low", "high"))
-        }
-        flat = row | low_high
-        writer.writerow([_cell(flat.get(column)) for column in COLUMNS])
+    writer.writerows(map(cells, results["methods"]))
     return file.getvalue()
+
+
+def cells(row: dict[str, Any]) -> list[object]:
+    """A method's row, column by column of `COLUMNS`."""
+    low_high = {
+        f"{name}_{end}": bounds[i]
+        for name, field in INTERVALS.items()
+        if (bounds := row[field]) is not None
+        for i, end in enumerate(("low", "high"))
+    }
+    flat = row | low_high
+    return [cell(flat.get(column)) for column in COLUMNS]
+
+
+def cell(value: object) -> object:
+    """A field as it may stand in a CSV file that a spreadsheet opens."""
+    if isinstance(value, str) and value.startswith(FORMULA):
+        return f"'{value}"
+    return value
 
 
 def _skipped(found: Sequence[dict[str, Any]]) -> str | None:
@@ -113,12 +138,20 @@ def _row(
     if rival is not None:
         gain = [round(value, 6) for value in judged.gain(called, rival)]
     shown = max(found, key=lambda record: record["dev"])
+    means = {field: round(_mean(found, field), 6) for field in MEANS}
+    parameters = session.model.info.parameters
     return {
         "method": name,
         "skipped": None,
         "readable": shown["text"] is not None,
-        **{field: round(_mean(found, field), 6) for field in MEANS},
-        "test_interval": [round(bound, 6) for bound in judged.interval(called)],
+        "portable": shown["portable"],
+        **means,
+        **{f"{size}_share": round(means[size] / parameters, 9) for size in SIZES},
+        "test_interval": _rounded(judged.interval(called)),
+        **{
+            f"{name}_runs_interval": _rounded(runs_interval([record[name] for record in found]))
+            for name in FIGURES
+        },
         "gain": None if gain is None else gain[0],
         "gain_interval": None if gain is None else gain[1:],
         "text": shown["text"],
@@ -129,14 +162,12 @@ def _row(
     }
 
 
+def _rounded(bounds: tuple[float, float] | None) -> list[float] | None:
+    return None if bounds is None else [round(bound, 6) for bound in bounds]
+
+
 def _skip(name: str, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     empty: dict[str, Any] = dict.fromkeys(
-        ("readable", *MEANS, "test_interval", "gain", "gain_interval", "text")
+        ("readable", "portable", *MEANS, *SHARES, *INTERVALS.values(), "gain", "text")
     )
     return {"method": name, "skipped": _skipped(found), **empty, "runs": []}
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return f"'{value}"
-    return value

@@ -87,6 +87,7 @@ class Study:
     on_piece: Callable[[Progress], None] | None = None
 
     spent: float = field(default=0.0, init=False)
+    backward: float = field(default=0.0, init=False)  # rows that were differentiated
     asked: float = field(default=0.0, init=False)  # rows, as if none had been known
     replayed: int = field(default=0, init=False)  # pieces told from the ledger
     drifted: int = field(default=0, init=False)  # of these, points that differ in some digits
@@ -112,7 +113,8 @@ class Study:
         time or stopped."""
         self._known: dict[bytes, Answer] = {}  # as told
         self._found, self._best, self.curve = {}, None, []
-        self.spent, self.asked, self.replayed, self.drifted = 0.0, 0.0, 0, 0
+        self.spent, self.backward, self.asked = 0.0, 0.0, 0.0
+        self.replayed, self.drifted = 0, 0
         self.pairs, self.pairs_saved = 0, 0
         self._gained_at, self._measured, self._fresh, self._alive = 0.0, 0, 0, False
         self._recorded: Iterator[Piece] = self.ledger.pieces()
@@ -167,7 +169,7 @@ class Study:
 
     def _answer(self, batch: Batch) -> Feedback:
         asked = self._open(batch)
-        before = self.spent
+        before, differentiated = self.spent, self.backward
         self.asked += asked.price * len(batch)
         try:
             if not len(asked.todo):
@@ -175,6 +177,8 @@ class Study:
             while asked.done < len(asked.todo):
                 self._measure_piece(asked)
                 self.spent = before + asked.paid()
+                if batch.wants_gradient:
+                    self.backward = differentiated + asked.paid() / self.space.gradient_price
                 self._report(asked)
         except _End:
             self._enter(asked, before)

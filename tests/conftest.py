@@ -3,11 +3,14 @@
 import copy
 import json
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+NEEDS_PEFT = ("lora", "llama-adapter")  # methods of a comparison
+HAS_PEFT = find_spec("peft") is not None
 SHARED = Path(__file__).parents[2] / "shared"
 WIDTH = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 

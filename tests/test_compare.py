@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardprompt.baselines.table import METHODS
+from hardprompt.baselines.table import expand
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.metrics import interval, metric_named, paired_gain
-from hardprompt.standings import as_csv
+from hardprompt.metrics.seeds import runs_interval
+from hardprompt.standings import INTERVALS, as_csv
+from tests.conftest import HAS_PEFT, NEEDS_PEFT
 from tests.test_cli import BAD, ROOT, call
 
 QUICK = ("none", "manual", "search", "tf-idf")
@@ -36,39 +38,51 @@ def only_run(options):
 
 
 def test_all_methods_make_one_table(options, tiny_folder):
-    result = call("compare", *options, "--json", "-v")
+    result = call("compare", *options, "--methods", "all", "--json", "-v")
     results = json.loads(result.stdout)
     rows = {row["method"]: row for row in results["methods"]}
-    assert tuple(rows) == tuple(METHODS)
-    assert results["schema"] == "hardprompt.compare/1"
+    assert tuple(rows) == expand(["all"])
+    assert results["schema"] == "hardprompt.compare/2"
     assert results["budget"] == {"prompts": 20, "rows": 20 * 24}
     assert "20 prompts x 24 rows = 480 rows a method" in result.stderr
-    best = results["best_discrete"]
+    best, parameters = results["best_discrete"], results["model"]["parameters"]
     discrete = ["none", "manual", "search", "relax"]
     assert rows[best]["dev"] == max(rows[name]["dev"] for name in discrete)
     for name, row in rows.items():
+        if name in NEEDS_PEFT and not HAS_PEFT:
+            assert row["skipped"].startswith(f"{name} needs peft")
+            continue
         assert row["skipped"] is None
         assert 0 <= row["rows"] <= 480
         low, high = row["test_interval"]
         assert low <= row["test"] <= high
         assert (row["gain"] is None) == (name == best)
         assert row["readable"] == (name in (*discrete, "shots"))
+        assert row["portable"] == (name in (*discrete, "shots", "tf-idf"))
+        assert row["rows"] == row["forward"] + 2 * row["backward"]
+        assert row["stored_share"] == pytest.approx(row["stored"] / parameters, abs=1e-9)
+        assert row["test_runs_interval"] is None  # one seed
     assert rows["prompt-tuning"]["trained"] == rows["prompt-tuning"]["stored"] == 2 * 64
+    assert rows["fine-tune"]["trained_share"] == 1
+    assert rows["adapter-3"]["trained_share"] == pytest.approx(0.03, abs=0.003)  # half a unit
+    assert rows["fine-tune"]["backward"] > 0 == rows["bbt"]["backward"]
     assert rows["none"]["bytes"] == 0
     assert rows["search"]["bytes"] == len(rows["search"]["text"].encode())
     folder = only_run(options)
     assert json.loads((folder / "table.json").read_text(encoding="utf8")) == results
     with (folder / "table.csv").open(encoding="utf8", newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [line["method"] for line in lines] == list(METHODS)
+    assert [line["method"] for line in lines] == list(rows)
     assert float(lines[3]["test"]) == rows["search"]["test"]
+    assert float(lines[-3]["backward"]) == rows["fine-tune"]["backward"]
 
 
 def test_the_report_shows_every_method_and_what_the_columns_mean(options):
     text = call("compare", *options, "--methods", ",".join([*QUICK, "relax"])).stdout
-    table = text.split("\n\n")[0].split("\n")
-    assert len(table) == 2 + len(QUICK) + 1
-    for part in ("over best discrete", "20 prompts x 24 rows", "* the best discrete prompt on dev",
+    for table in text.split("\n\n")[:2]:
+        assert len(table.split("\n")) == 2 + len(QUICK) + 1
+    for part in ("over best discrete", "portable", "backward", "20 prompts x 24 rows",
+                 "* the best discrete prompt on dev",
                  "too few rows for a test figure", "what it reads"):  # fmt: skip
         assert part in text
 
@@ -102,6 +116,14 @@ def test_a_search_that_was_killed_goes_on_where_it_stopped(options):
     assert ledger.read_bytes() == before  # every piece was told from the ledger
 
 
+def test_a_record_of_an_older_comparison_is_not_taken_for_a_new_one(options):
+    call("compare", *options, "--methods", "none")
+    path = only_run(options) / "none__seed0.json"
+    path.write_text(path.read_text(encoding="utf8").replace("record/2", "record/1"), "utf8")
+    with pytest.raises(HardpromptError, match=r"record/1, not a .*; start a new comparison"):
+        call("compare", "--resume", only_run(options))
+
+
 def test_another_task_is_not_mixed_with_what_is_recorded(options, task_folder):
     call("compare", *options, "--methods", "none,manual")
     folder = only_run(options)
@@ -118,7 +140,11 @@ def test_seeds_are_averaged_on_the_same_test_rows(options):
         assert [run["seed"] for run in row["runs"]] == [0, 3]
         mean = np.mean([run["test"] for run in row["runs"]])
         assert row["test"] == pytest.approx(mean, abs=1e-6)  # rounded to six digits
-    assert "Means over seeds 0, 3" in call("compare", "--resume", only_run(options)).stdout
+        low, high = row["test_runs_interval"]
+        assert (low + high) / 2 == pytest.approx(mean, abs=1e-6)
+    text = call("compare", "--resume", only_run(options)).stdout
+    assert "Means over seeds 0, 3" in text
+    assert "over seeds [95%]" in text
 
 
 def test_methods_that_do_not_fit_are_named_and_the_others_shown(options):
@@ -152,6 +178,8 @@ MISUSE = [
       if args[0] in SHARED and "--min-len" not in args),
     (["--methods", "serch"], UsageError, "Did you mean 'search'"),
     (["--methods", ""], UsageError, "--methods is empty"),
+    (["--share", "3%"], UsageError, "--share sets sizes of 'adapter', but --methods has none"),
+    (["--methods", "adapter", "--share", "x"], UsageError, "'x' is no share of the weights"),
     (["--seeds", "1,1"], UsageError, "--seeds are different numbers"),
     (["--seeds", ""], UsageError, "--seeds are different numbers"),
     (["--resume", "nothing"], UsageError, "no run 'nothing' of hardprompt compare"),
@@ -176,7 +204,7 @@ def test_seeds_must_be_numbers(tmp_path):
 
 
 def test_csv_fields_are_no_formulas():
-    row = dict.fromkeys(("skipped", "test_interval", "gain_interval"))
+    row = dict.fromkeys(("skipped", *INTERVALS.values()))
     text = as_csv({"methods": [row | {"method": "search", "text": "=1+1 so"}]})
     assert text.split("\r\n")[1].endswith("'=1+1 so")
 
@@ -198,3 +226,13 @@ def test_intervals_of_means_over_runs():
         assert paired_gain(metric, gold, runs, runs[0], 2)[0] == pytest.approx(
             mean - metric.score(gold, runs[0], 2)
         )
+
+
+def test_intervals_over_seeds_are_students():
+    # Student (1908), section 9: the hours of sleep that ten people gained by one drug over another.
+    gains = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
+    low, high = runs_interval(gains)
+    # Mean 1.58, standard error 0.389, and 2.262 is the 97.5% point of t with nine degrees.
+    assert (low, high) == pytest.approx((1.58 - 2.262 * 0.389, 1.58 + 2.262 * 0.389), abs=1e-3)
+    assert runs_interval([0.8]) is None
+    assert runs_interval([0.8, 0.8, 0.8]) == pytest.approx((0.8, 0.8))

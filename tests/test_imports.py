@@ -19,6 +19,7 @@ FORBIDDEN = {
               "hardprompt.check", "hardprompt.report"},
     "metrics": {"torch", "transformers", "hardprompt.models", "hardprompt.session"},
     "baselines": {"click", "hardprompt.cli", "hardprompt.commands", "hardprompt.report", "peft"},
+    "bank": {"click", "hardprompt.cli", "hardprompt.commands", "hardprompt.report", "peft"},
     "commands": {"torch", "numpy", "sklearn", "optuna", "hardprompt.cli"},
     "types.py": {"torch", "transformers", "hardprompt"},
     "space.py": {"torch", "transformers", "hardprompt.models"},

@@ -380,6 +380,7 @@ def test_prices_and_what_counts_as_the_same_question(tmp_path: Path) -> None:
     ]
     run, told = fixed(tmp_path / "l.db", *(batch for batch, _ in cases))
     assert run.study.spent == pytest.approx(sum(price for _, price in cases), abs=1e-12)  # sums
+    assert run.study.backward == pytest.approx(2 + 2 / n, abs=1e-12)
     assert len(told) == len(cases)
     assert told[1].gradient is not None
     assert told[6].proposals is not None

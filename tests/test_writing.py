@@ -18,6 +18,8 @@ from hardprompt.tasks import load_task
 from tests.conftest import call
 
 PLACES = ["harbour", "market", "library", "station", "bridge", "garden", "museum", "river"]
+WRITE = ("none", "manual", "search", "prompt-tuning", "bbt", "prefix", "adapter-3", "top-2",
+         "fine-tune")  # fmt: skip
 SPLITS = {"train": range(0, 5), "dev": range(3, 6), "test": range(4, 8)}
 
 
@@ -135,12 +137,12 @@ def test_every_family_of_strategies_can_search(folder, tmp_path, strategy, templ
 def test_methods_are_compared_on_what_they_write(folder, tmp_path):
     result = call(
         "compare", "--task", folder, "--len", 2, "--budget", 12, "--json",
-        "--methods", "none,manual,search,prompt-tuning,linear,shots", "--output-dir", tmp_path,
+        "--methods", ",".join((*WRITE, "linear", "shots")), "--output-dir", tmp_path,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     table = {row["method"]: row for row in json.loads(result.stdout)["methods"]}
     assert "labels" in table["tf-idf"]["skipped"]
-    for name in ("none", "manual", "search", "prompt-tuning"):
+    for name in WRITE:
         assert 0 <= table[name]["test"] <= 100
         low, high = table[name]["test_interval"]
         assert low <= high

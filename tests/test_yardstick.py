@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import strategies, truth
-from benchmarks.curves import Line, Panel, drawing
+from benchmarks.curves import curve, curves, panel
 from benchmarks.entrants import SCHEDULES, Cost, Entrant, Schedule, chosen, published, registered
 from benchmarks.places import PLACES, Place
 from benchmarks.reality_report import better, compared
@@ -199,9 +199,10 @@ def test_the_better_way_of_a_preset_counts():
 
 
 def test_curves_are_drawn_for_every_strategy():
-    line = Line("a & b", np.array([0.5, 0.1]), np.array([0.6, 0.2]), np.array([1.5, 0.3]))
-    svg = drawing([Panel("one", np.array([1.0, 2.0]), [line]), Panel("two", np.ones(1), [])])
-    assert svg.count("<polyline") == 1
+    budgets = np.array([1.0, 2.0])
+    line = curve("a & b", budgets, np.array([[0.5, 0.1], [0.6, 0.2], [1.5, 0.3]]))
+    svg = curves([panel("one", budgets, [line]), panel("two", np.ones(1), [])])
+    assert svg.count("<polyline") == svg.count("<polygon") == 1
     assert "a &amp; b" in svg
     assert "nan" not in svg
 

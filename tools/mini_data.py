@@ -57,32 +57,37 @@ def evaluation_ngrams(folders: Iterable[Path]) -> set[tuple[str, ...]]:
         for file in sorted(folder.rglob("*.jsonl")):
             for row in read_rows(file):
                 for value in row.values():
-                    if isinstance(value, str):
-                        found.update(ngrams(value))
+                    for text in value if isinstance(value, list) else [value]:
+                        if isinstance(text, str):
+                            found.update(ngrams(text))
     return found
 
 
-def plain_documents(folder: Path, banned: set[tuple[str, ...]]) -> Iterator[tuple[str, list[str]]]:
-    """`(corpus, paragraphs)` of each document, up to the corpus' megabytes.
+def plain_documents(
+    folder: Path, banned: set[tuple[str, ...]], every: int
+) -> Iterator[tuple[str, list[str]]]:
+    """`(corpus, paragraphs)` of one document in `every`, up to the corpus' megabytes.
 
     A paragraph that shares 8 consecutive words with an evaluation row is left out.
     """
     for file in sorted(folder.glob("*.txt.gz")):
         name = file.name.removesuffix(".txt.gz")
         left = MEGABYTES.get(name, DEFAULT_MEGABYTES) * 1e6
+        number = 0
         paragraphs: list[str] = []
         with gzip.open(file, "rt", encoding="utf8") as lines:
             for line in lines:
                 line = line.rstrip("\n")
                 if line == END:
-                    yield name, paragraphs
+                    if number % every == 0:
+                        yield name, [p for p in paragraphs if banned.isdisjoint(ngrams(p))]
+                    number += 1
                     paragraphs = []
                     if left <= 0:
                         break
                 elif line.strip():
                     left -= len(line)
-                    if banned.isdisjoint(ngrams(line)):
-                        paragraphs.append(line)
+                    paragraphs.append(line)
 
 
 def train_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:

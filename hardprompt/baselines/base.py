@@ -16,6 +16,9 @@ from hardprompt.session import Session
 from hardprompt.types import FloatArray
 
 BROKEN = -2.0  # below every metric
+# Rows that a backward pass of one row through a model's weights costs (Kaplan et al., 2020,
+# section 2.1): twice what reading it does.
+BACKWARD = 2.0
 
 
 class Unfit(HardpromptError):
@@ -26,9 +29,9 @@ class Unfit(HardpromptError):
 class Bench:
     """What a method works with: a session, a budget, a folder for its own files.
 
-    Costs are in rows. One text read by the model costs 1, with a gradient the space's
-    `gradient_price`; rows of search and of dev count alike, as long as they serve to fit or to
-    choose. Figures of the report are not counted, and nobody sees test here.
+    Costs are in rows. One text read by the model costs 1; rows of search and of dev count alike,
+    as long as they serve to fit or to choose. A row that is differentiated costs as much more as
+    its backward pass. Figures of the report are not counted, and nobody sees test here.
     """
 
     session: Session
@@ -37,14 +40,21 @@ class Bench:
     folder: Path
     on_spend: Callable[[float], None] = lambda spent: None  # rows so far, for a progress bar
     spent: float = field(default=0.0, init=False)
+    forward: float = field(default=0.0, init=False)  # rows read
+    backward: float = field(default=0.0, init=False)  # of these, differentiated
 
     @property
     def room(self) -> float:
         """Rows that are left."""
         return self.budget - self.spent
 
-    def spend(self, rows: float) -> None:
-        self.spent += rows
+    def spend(self, rows: float, backward: float = 0.0, price: float | None = None) -> None:
+        """Pays for `rows` read, and for a backward pass of `backward` of them. `price` is that
+        of the pass of one row; None: what the space's `gradient_price` leaves for it."""
+        each = self.session.space.gradient_price - 1 if price is None else price
+        self.forward += rows
+        self.backward += backward
+        self.spent += rows + each * backward
         self.on_spend(self.spent)
 
     def by_text(self, prompts: tuple[str, ...], split: str) -> FloatArray:
@@ -91,9 +101,11 @@ class Fitted:
 class Method(ABC):
     """One row of the table. Draws only from `bench.rng` and stays within `bench.budget`."""
 
-    name: ClassVar[str]
+    name: ClassVar[str]  # without its size, where it has one
     writes: ClassVar[bool] = True  # whether it can serve tasks whose answer is a text
     discrete: ClassVar[bool] = False  # a prompt of words in the slot: what the others are held to
+    portable: ClassVar[bool] = False  # what is found serves any other model as it is
+    uses_length: ClassVar[bool] = True  # False: the same whatever --len is, and fitted once
 
     @abstractmethod
     def fit(self, bench: Bench) -> Fitted:

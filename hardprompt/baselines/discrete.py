@@ -55,7 +55,8 @@ def best_found(bench: Bench, strategy: Strategy, label: str, rows: float) -> Bes
             on_piece=on_piece,
         )
         study.run()
-    bench.spend(study.spent * n_search)
+    gradients = study.backward * session.space.gradient_price
+    bench.spend((study.spent - gradients + study.backward) * n_search, study.backward * n_search)
     renderer = session.scorers["search"].renderer
     found = []
     for item in diverse(study.ranking(), listed):

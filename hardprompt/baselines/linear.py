@@ -26,6 +26,8 @@ class TfIdf(Method):
 
     name: ClassVar[str] = "tf-idf"
     writes: ClassVar[bool] = False
+    portable: ClassVar[bool] = True
+    uses_length: ClassVar[bool] = False
 
     def fit(self, bench: Bench) -> Fitted:
         session = bench.session
@@ -49,6 +51,7 @@ class Probe(Method):
 
     name: ClassVar[str] = "probe"
     writes: ClassVar[bool] = False
+    uses_length: ClassVar[bool] = False
 
     def fit(self, bench: Bench) -> Fitted:
         session = bench.session

@@ -12,6 +12,8 @@ class Manual(Method):
 
     name: ClassVar[str] = "manual"
     discrete: ClassVar[bool] = True
+    portable: ClassVar[bool] = True
+    uses_length: ClassVar[bool] = False
 
     def fit(self, bench: Bench) -> Fitted:
         prompts = bench.session.manual[: int(bench.room // len(bench.session.task.dev))]

@@ -12,6 +12,8 @@ class NoPrompt(Method):
 
     name: ClassVar[str] = "none"
     discrete: ClassVar[bool] = True
+    portable: ClassVar[bool] = True
+    uses_length: ClassVar[bool] = False
 
     def fit(self, bench: Bench) -> Fitted:
         return as_text(bench.session, ("",) * bench.session.template.n_slots, trained=0)

@@ -21,6 +21,7 @@ class Relaxed(Method):
 
     name: ClassVar[str] = "relax"
     discrete: ClassVar[bool] = True
+    portable: ClassVar[bool] = True
 
     def fit(self, bench: Bench) -> Fitted:
         share = bench.room / len(TRIED)

@@ -14,6 +14,7 @@ class Searched(Method):
 
     name: ClassVar[str] = "search"
     discrete: ClassVar[bool] = True
+    portable: ClassVar[bool] = True
 
     def fit(self, bench: Bench) -> Fitted:
         best = best_found(bench, Auto(), self.name, bench.room)

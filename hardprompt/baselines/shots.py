@@ -26,6 +26,8 @@ class Shots(Method):
 
     name: ClassVar[str] = "shots"
     writes: ClassVar[bool] = False
+    portable: ClassVar[bool] = True
+    uses_length: ClassVar[bool] = False
 
     def fit(self, bench: Bench) -> Fitted:
         session = bench.session

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from hardprompt.baselines.base import Bench, Fitted, Method, Unfit
+from hardprompt.baselines.base import Bench, Fitted, Method
 from hardprompt.baselines.soft_files import save_soft_prompt
+from hardprompt.baselines.tuning import Plan, Settings, Trained, minibatches, rows_of_step, tune
 from hardprompt.encoders import Encoder, coordinate, make_encoder
 from hardprompt.session import Session
 from hardprompt.types import Batch, FloatArray, IntArray
 
 STARTS = ("labels", "vocabulary")
-TRIALS = 4  # settings tried; each gets the same share of the budget
-CHECKS = 4  # times that a trial is measured on dev
-ROWS = 32  # of a step
 WIDEST = 512  # of the hidden layers: a large model's width would train more than it tells
-FEWEST_STEPS = 8  # below that a trial is worth nothing: fewer trials are made
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A soft prompt and where it came from."""
+class SoftPrompt:
+    """Points between tokens, and what was trained to get them."""
 
     points: FloatArray  # (length, dim)
-    quality: float
     size: int  # numbers trained
-    settings: dict[str, Any]
 
 
 class SoftMethod(Method):
@@ -47,92 +41,72 @@ class SoftMethod(Method):
     first_rate: ClassVar[float]  # tried first
 
     def fit(self, bench: Bench) -> Fitted:
-        best, trials = self._tune(bench)
-        session = bench.session
-        kept = save_soft_prompt(bench.folder / "soft", session, best.points)
-        near = session.space.nearest(best.points)[:, 0]
-        return Fitted(
-            predict=lambda split: session.scorers[split].by_points(best.points),
-            write=lambda split: session.scorers[split].written_by_points(
-                best.points, session.decoding
-            ),
-            trained=best.size,
-            stored=best.points.size,
-            n_bytes=best.points.nbytes,
-            details={
-                **best.settings,
-                "trials": trials,
-                "nearest": [session.model.codec.piece([int(token)]) for token in near],
-                "files": kept,
-            },
-        )
+        def ask(trial: Any) -> Settings:
+            return {
+                "rate": trial.suggest_float("rate", *self.rates, log=True),
+                "start": trial.suggest_categorical("start", STARTS),
+            }
 
-    def _tune(self, bench: Bench) -> tuple[Trained, list[dict[str, Any]]]:
-        import optuna
+        price = rows_of_step(bench) * bench.session.space.gradient_price
+        first = {"rate": self.first_rate, "start": STARTS[0]}
+        best, settings, trials = tune(bench, price, first, ask, partial(self._train, bench))
+        points = best.state.points
+        return as_points(bench, points, trained=best.state.size, trials=trials, **settings)
 
-        level = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # experimental options of the sampler
-            seed = int(bench.rng.integers(2**31))
-            sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=2)
-            study = optuna.create_study(direction="maximize", sampler=sampler)
-        optuna.logging.set_verbosity(level)
-        study.enqueue_trial({"rate": self.first_rate, "start": STARTS[0]})
-        n_trials = _affordable_trials(bench)
-        share = bench.room / n_trials
-        found: list[Trained] = []
-        for _ in range(n_trials):
-            trial = study.ask()
-            rate = trial.suggest_float("rate", *self.rates, log=True)
-            start = trial.suggest_categorical("start", STARTS)
-            found.append(self._train(bench, rate, start, share))
-            study.tell(trial, found[-1].quality)
-        trials = [run.settings | {"quality": round(run.quality, 6)} for run in found]
-        return max(found, key=lambda run: run.quality), trials
-
-    def _train(self, bench: Bench, rate: float, start: str, rows: float) -> Trained:
-        """One soft prompt, trained and measured for `rows` rows."""
-        session = bench.session
+    def _train(self, bench: Bench, settings: Settings, plan: Plan) -> Trained[SoftPrompt]:
+        """One soft prompt, trained and measured."""
+        session, rate = bench.session, settings["rate"]
         scale = coordinate(session.space)
-        embeddings = session.space.embeddings[start_tokens(session, start, bench.rng)]
+        embeddings = session.space.embeddings[start_tokens(session, settings["start"], bench.rng)]
         first = torch.from_numpy(embeddings / scale).float()
         encoder = make_encoder(self.encoder, first, min(first.shape[1], WIDEST), bench.rng)
         optimizer = torch.optim.Adam(encoder.weights, lr=rate)
-        n_steps, checks = plan(bench, rows)
         batches = minibatches(session.space.n_examples, bench.rng)
-        best: tuple[float, FloatArray, int] | None = None
-        for step in range(1, n_steps + 1):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * (1 - (step - 1) / n_steps)
-            self._step(bench, encoder, optimizer, next(batches), scale)
-            if step in checks:
-                points = (encoder.points().detach() * scale).numpy()
-                bench.spend(len(session.task.dev))
-                quality = bench.quality(session.scorers["dev"].by_points(points))
-                if best is None or quality > best[0]:
-                    best = (quality, points, step)
-        assert best is not None
-        settings = {"rate": rate, "start": start, "steps": n_steps, "kept_step": best[2]}
-        return Trained(best[1], best[0], encoder.size, settings)
 
-    def _step(
-        self,
-        bench: Bench,
-        encoder: Encoder,
-        optimizer: torch.optim.Optimizer,
-        examples: IntArray,
-        scale: float,
-    ) -> None:
-        soft = encoder.points() * scale
-        batch = Batch(embeds=soft.detach().numpy()[None], wants_gradient=True, examples=examples)
-        told = bench.session.objective.measure(batch)
-        bench.spend(len(examples) * bench.session.space.gradient_price)
-        if told.gradient is None or not np.isfinite(told.gradient).all():
-            return  # the points have run off; the next trial begins elsewhere
-        optimizer.zero_grad()
-        torch.autograd.backward([soft], [torch.from_numpy(told.gradient[0])])
-        optimizer.step()
+        def step(number: int) -> None:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * (1 - (number - 1) / plan.n_steps)
+            _step(bench, encoder, optimizer, next(batches), scale)
+
+        def look() -> tuple[SoftPrompt, FloatArray]:
+            points = (encoder.points().detach() * scale).numpy()
+            return SoftPrompt(points, encoder.size), session.scorers["dev"].by_points(points)
+
+        return plan.follow(bench, step, look)
+
+
+def _step(
+    bench: Bench,
+    encoder: Encoder,
+    optimizer: torch.optim.Optimizer,
+    examples: IntArray,
+    scale: float,
+) -> None:
+    soft = encoder.points() * scale
+    batch = Batch(embeds=soft.detach().numpy()[None], wants_gradient=True, examples=examples)
+    told = bench.session.objective.measure(batch)
+    bench.spend(len(examples), backward=len(examples))
+    if told.gradient is None or not np.isfinite(told.gradient).all():
+        return  # the points have run off; the next trial begins elsewhere
+    optimizer.zero_grad()
+    torch.autograd.backward([soft], [torch.from_numpy(told.gradient[0])])
+    optimizer.step()
+
+
+def as_points(bench: Bench, points: FloatArray, *, trained: int, **details: Any) -> Fitted:
+    """A soft prompt, `(length, dim)`, as a fitted method; it is also saved."""
+    session, points = bench.session, points.astype(np.float32)
+    kept = save_soft_prompt(bench.folder / "soft", session, points)
+    near = session.space.nearest(points)[:, 0]
+    nearest = [session.model.codec.piece([int(token)]) for token in near]
+    return Fitted(
+        predict=lambda split: session.scorers[split].by_points(points),
+        write=lambda split: session.scorers[split].written_by_points(points, session.decoding),
+        trained=trained,
+        stored=points.size,
+        n_bytes=points.nbytes,
+        details={**details, "nearest": nearest, "files": kept},
+    )
 
 
 def start_tokens(session: Session, start: str, rng: np.random.Generator) -> IntArray:
@@ -144,32 +118,3 @@ def start_tokens(session: Session, start: str, rng: np.random.Generator) -> IntA
         words = [token for label in session.scorers["search"].labels for token in label]
         sampled[: len(words)] = words[:length]
     return sampled
-
-
-def minibatches(n: int, rng: np.random.Generator) -> Iterator[IntArray]:
-    """Row numbers of one step after another; every row once before any comes again."""
-    size = min(ROWS, n)
-    while True:
-        order = rng.permutation(n)
-        for low in range(0, n - size + 1, size):
-            yield np.sort(order[low : low + size])
-
-
-def plan(bench: Bench, rows: float) -> tuple[int, set[int]]:
-    """Steps that so many rows pay for, and after which of them dev is measured."""
-    n_dev = len(bench.session.task.dev)
-    checks = CHECKS if rows >= 2 * CHECKS * n_dev else 1
-    n_steps = int((rows - checks * n_dev) // _step_price(bench))
-    if n_steps < 1:
-        raise Unfit(f"{rows:,.0f} rows are too few for one step and a look at dev")
-    return n_steps, {-(-n_steps * (check + 1) // checks) for check in range(checks)}
-
-
-def _step_price(bench: Bench) -> float:
-    space = bench.session.space
-    return min(ROWS, space.n_examples) * space.gradient_price
-
-
-def _affordable_trials(bench: Bench) -> int:
-    least = FEWEST_STEPS * _step_price(bench) + len(bench.session.task.dev)
-    return int(np.clip(bench.room // least, 1, TRIALS))

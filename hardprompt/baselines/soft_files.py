@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hardprompt import runs
 from hardprompt.session import Session
 from hardprompt.types import FloatArray
 
+SCHEMA = "hardprompt.soft/1"
 ABOUT, OWN = "hardprompt.json", "soft_prompt.safetensors"
 PEFT_CONFIG, PEFT_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -34,8 +36,8 @@ def save_soft_prompt(folder: Path, session: Session, points: FloatArray) -> list
     else:
         _write(folder / OWN, {"points": points})
         names = [OWN]
-    runs.write_json(folder / ABOUT, _about(session))
-    return [*names, ABOUT]
+    inside = session.model.codec.prefix if comes_first(session) else ()
+    return [*names, write_about(folder, session, inside)]
 
 
 def comes_first(session: Session) -> bool:
@@ -59,18 +61,22 @@ def _peft_config(session: Session, n_virtual: int) -> dict[str, Any]:
     }
 
 
-def _about(session: Session) -> dict[str, Any]:
-    codec, info = session.model.codec, session.model.info
-    inside = list(codec.prefix) if comes_first(session) else []
-    return {
-        "schema": "hardprompt.soft/1",
+def write_about(folder: Path, session: Session, inside: Sequence[int] = ()) -> str:
+    """Writes what the numbers of a folder belong to; returns the name of the file.
+
+    `inside` are ids that are already among the virtual tokens: texts are encoded without them.
+    """
+    info = session.model.info
+    content = {
+        "schema": SCHEMA,
         "model": {"name": info.name, "fingerprint": info.fingerprint},
         "template": session.template.source,
         "labels": {label.name: label.word for label in session.task.labels},
         "slots": list(session.space.slots),
-        # Ids that are already among the virtual tokens: encode texts without them.
         "virtual_beginning": [int(token) for token in inside],
     }
+    runs.write_json(folder / ABOUT, content)
+    return ABOUT
 
 
 def _write(path: Path, tensors: dict[str, FloatArray]) -> None:

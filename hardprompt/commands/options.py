@@ -84,6 +84,13 @@ def model_options(default: str | None) -> Callable[[Command], Command]:
             show_default="the prompt's own" if own else True,
             help="mini (embedded), a hub id, or a local folder.",
         ),
+        loading_options(own=own),
+    )
+
+
+def loading_options(*, own: bool) -> Callable[[Command], Command]:
+    """How a model is loaded; `own`: by default in the dtype that the prompt was found in."""
+    return together(
         click.option("--revision", help="Revision of a model on the hub."),
         click.option(
             "--dtype",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from hardprompt.models.codec import Codec
+from hardprompt.scoring.mixed import MixedRow
 from hardprompt.scoring.plan import Group, Row
 from hardprompt.types import FloatArray, IntArray
 
@@ -61,6 +62,17 @@ class PromptModel(Protocol):
         given slot by slot as `(n, k)` ids or `(n, k, dim)` points. `members` are the g rows of
         the group to score; None: all. Of a group with `targets` it is `(n, g, 1)`: the mean
         log-probability of a token of what each row ends in, and `labels` say nothing."""
+        ...
+
+    def mixed_log_probs(self, rows: Sequence[MixedRow]) -> list[FloatArray]:
+        """For each row `(classes,)`: log p(label word | row) up to a constant of the row. Rows of
+        unlike lengths, label words, points and prefixes share a batch."""
+        ...
+
+    @property
+    def prefix_shape(self) -> tuple[int, int, int, int]:
+        """Of one place of a prefix: layers, 2 (keys and values), heads of the keys, numbers of a
+        head. Raises `UnfitModel` where no prefix can stand before this model's rows."""
         ...
 
     def gradient(

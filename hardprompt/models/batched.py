@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from hardprompt.errors import HardpromptError
-from hardprompt.models.alone import Alone
 from hardprompt.models.base import Labels, ModelInfo
 from hardprompt.models.codec import Codec
+from hardprompt.models.mixed import Mixed
+from hardprompt.models.writer import Decoding
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.plan import Group, Row, group_rows
 from hardprompt.types import FloatArray, IntArray
@@ -25,7 +26,7 @@ EMBEDDING_CHUNK = 8192
 FLOATS = 16  # numbers, by the width of the model, that a token takes while it is read
 
 
-class BatchedModel(Alone):
+class BatchedModel(Mixed):
     """Pairs of a candidate and an example, dealt into batches; a family scores one batch."""
 
     way = "rows read whole, those of like length together"
@@ -54,6 +55,10 @@ class BatchedModel(Alone):
 
     def groups(self, rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:
         return group_rows(rows, examples)
+
+    @abstractmethod
+    def write(self, rows: Sequence[IntArray | FloatArray], decoding: Decoding) -> list[str]:
+        """What the model goes on with after each row; see `PromptModel`."""
 
     @abstractmethod
     def _labels(self, group: Group, labels: Labels, parts: list[Tensor], example: Tensor) -> Tensor:
@@ -111,6 +116,12 @@ class BatchedModel(Alone):
         for low, high, scores in self._batcher.split(n * g, width, run):
             out[low:high] = scores
         return out.reshape(n, g, len(labels))
+
+    def differentiable(self, group: Group, labels: Labels) -> Tensor:
+        """`(g, classes)`: `label_log_probs` of a group without slots, with what a backward pass
+        through the weights needs, of all its rows at once."""
+        example = self._members(group, None)
+        return self._labels(group, labels, self._parts(group, [], example, example), example)
 
     def gradient(
         self,

@@ -38,13 +38,24 @@ class Unsupported(HardpromptError):
 class Context:
     """Keys and values of `X` beginnings, padded to the right; each is read by as many rows.
 
-    In what order the tokens of one stand does not matter: their places are in their keys.
+    In what order the tokens of one stand does not matter: their places are in their keys. So
+    padding may stand elsewhere, as long as no `cut` is made.
     """
 
     keys: tuple[Tensor, ...]  # of each layer: (X, kv_heads, t, head_dim)
     values: tuple[Tensor, ...]
     lengths: IntArray  # (X,) true tokens of each
     bias: Tensor | None = None  # (X, t), -inf at padding; None: there is none
+
+    @classmethod
+    def of_prefixes(cls, whole: Tensor, lengths: Tensor) -> Context:
+        """Of `(layers, 2, X, kv_heads, t, head_dim)`, padded to the left, and true lengths."""
+        t = whole.shape[4]
+        padding = torch.arange(t, device=whole.device) < t - lengths[:, None]
+        bias = torch.zeros(padding.shape, dtype=whole.dtype, device=whole.device)
+        bias.masked_fill_(padding, float("-inf"))
+        keys, values = whole.unbind(1)
+        return cls(tuple(keys), tuple(values), lengths.cpu().numpy(), bias)
 
     def __len__(self) -> int:
         return len(self.lengths)

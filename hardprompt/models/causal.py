@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,12 +12,15 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from hardprompt.adapt.prefix_model import keys_and_values_of
 from hardprompt.models.base import Labels, ModelInfo
-from hardprompt.models.batched import BatchedModel
+from hardprompt.models.batched import BatchedModel, as_input
 from hardprompt.models.codec import Codec
+from hardprompt.models.mixed import pick, reading_only
 from hardprompt.models.targets import Targets
 from hardprompt.models.writer import Decoding, write
 from hardprompt.scoring.batching import Batcher
+from hardprompt.scoring.mixed import MixedRow
 from hardprompt.scoring.plan import Group
 from hardprompt.types import FloatArray, IntArray
 
@@ -30,7 +34,9 @@ class CausalModel(BatchedModel):
 
     def __init__(self, model: Any, codec: Codec, info: ModelInfo, batcher: Batcher) -> None:
         super().__init__(model, codec, info, batcher)
-        self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
+        takes = inspect.signature(model.forward).parameters
+        self._keeps_logits = "logits_to_keep" in takes
+        self._takes_places = "position_ids" in takes
         self._heads: WeakKeyDictionary[Group, Any] = WeakKeyDictionary()
 
     @property
@@ -110,6 +116,43 @@ class CausalModel(BatchedModel):
             options["logits_to_keep"] = keep
         logits: Tensor = self._model(**self._inputs(parts), **options).logits
         return logits[:, -keep:]
+
+    def _stand_in(self, label: tuple[int, ...]) -> tuple[int, ...]:
+        return label[:-1]
+
+    def _told_at(self, row: MixedRow) -> int:
+        return row.place - 1
+
+    def _read(self, rows: Sequence[MixedRow], where: Tensor) -> Tensor:
+        tokens, ends = self._padded(rows)
+        options: dict[str, Any] = {"use_cache": False}
+        if (prefixes := self._prefixes(rows)) is not None:
+            options = self._behind(*prefixes, ends)
+        with reading_only(self._model, where):
+            logits: Tensor = self._model(**as_input(tokens), **options).logits
+        if logits.shape[1] != where.shape[1]:
+            logits = pick(logits, where)
+        return logits.float().log_softmax(-1)
+
+    def _behind(self, whole: Tensor, lengths: Tensor, ends: Tensor) -> dict[str, Any]:
+        """What a forward pass takes for rows with these true lengths behind prefixes, which are
+        padded to the left."""
+        cache = DynamicCache()
+        for number, (keys, values) in enumerate(whole):
+            cache.update(keys, values, number)
+        t, own = whole.shape[4], torch.arange(int(ends.max()), device=self._device)
+        before = torch.arange(t, device=self._device) >= t - lengths[:, None]
+        mask = torch.cat([before, own < ends[:, None]], 1)
+        options = {"past_key_values": cache, "use_cache": True, "attention_mask": mask.long()}
+        if self._takes_places:
+            # Padding stays at the last place: behind a prefix, it might lie beyond a model's table.
+            options["position_ids"] = lengths[:, None] + own.minimum(ends[:, None] - 1)
+        return options
+
+    @cached_property
+    def prefix_shape(self) -> tuple[int, int, int, int]:
+        layers, both, heads, dim = keys_and_values_of(self._model, [0]).shape[1:]
+        return layers, both, heads, dim
 
     def _head(self, group: Group) -> Any:
         """Keys and values of the constant beginning, computed once; None where not worth it."""

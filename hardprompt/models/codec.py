@@ -98,6 +98,8 @@ class Codec:
 
     def following(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text as it is read after other text, whatever that is."""
+        if not texts:
+            return []
         anchor, _ = self._anchor
         encoded = self._tokenizer([ANCHOR + text for text in texts], add_special_tokens=False)
         return [list(ids)[len(anchor) :] for ids in encoded["input_ids"]]

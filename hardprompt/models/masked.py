@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hardprompt.adapt.base import UnfitModel
 from hardprompt.errors import HardpromptError
 from hardprompt.models.base import Labels
 from hardprompt.models.batched import BatchedModel
+from hardprompt.models.mixed import pick, reading_only
 from hardprompt.models.writer import Decoding
+from hardprompt.scoring.mixed import MixedRow
 from hardprompt.scoring.plan import Group
 from hardprompt.types import FloatArray, IntArray
 
@@ -55,7 +57,7 @@ class MaskedModel(BatchedModel):
         rows, where = self._with_masks(group, parts, example, 1)
         options = self._options(rows, self._padding(group, example))
         states: Tensor = self._model.base_model(**options).last_hidden_state
-        return _pick(states, where)[:, 0]
+        return pick(states, where)[:, 0]
 
     def _words(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
         rows, where = self._with_masks(group, parts, example, 1)
@@ -72,7 +74,7 @@ class MaskedModel(BatchedModel):
         finally:
             handle.remove()
         (states,) = read
-        return (states if states.shape[1] == 1 else _pick(states, where))[:, 0]
+        return (states if states.shape[1] == 1 else pick(states, where))[:, 0]
 
     def _looks(self, k: int) -> int:
         return k
@@ -115,10 +117,10 @@ class MaskedModel(BatchedModel):
 
     def _log_probs(self, parts: list[Tensor], where: Tensor, padding: Tensor | None) -> Tensor:
         """`(rows, m, V)`: log p(token at the positions `where` | row)."""
-        with self._reading_only(where):
+        with reading_only(self._model, where):
             logits: Tensor = self._model(**self._options(parts, padding)).logits
         if logits.shape[1] != where.shape[1]:
-            logits = _pick(logits, where)
+            logits = pick(logits, where)
         return logits.float().log_softmax(-1)
 
     def _options(self, parts: list[Tensor], padding: Tensor | None) -> dict[str, Any]:
@@ -130,22 +132,20 @@ class MaskedModel(BatchedModel):
             options["attention_mask"] = (places < width - padding[:, None]).long()
         return options
 
-    @contextmanager
-    def _reading_only(self, where: Tensor) -> Iterator[None]:
-        """The head sees nothing but these positions: the logits of all of them are most of the
-        memory of a small model, and a good part of its time."""
+    def _stand_in(self, label: tuple[int, ...]) -> tuple[int, ...]:
+        return (self.codec.mask_id,) * len(label)
 
-        def pick(module: Any, inputs: Any, output: Any) -> Any:
-            if (states := getattr(output, "last_hidden_state", None)) is not None:
-                output.last_hidden_state = _pick(states, where)
-            return output
+    def _told_at(self, row: MixedRow) -> int:
+        return row.place
 
-        handle = self._model.base_model.register_forward_hook(pick)
-        try:
-            yield
-        finally:
-            handle.remove()
+    def _read(self, rows: Sequence[MixedRow], where: Tensor) -> Tensor:
+        tokens, ends = self._padded(rows)
+        padding = tokens.shape[1] - ends
+        return self._log_probs([tokens], where, padding if padding.any() else None)
 
-
-def _pick(states: Tensor, where: Tensor) -> Tensor:
-    return states.gather(1, where[..., None].expand(-1, -1, states.shape[-1]))
+    @property
+    def prefix_shape(self) -> tuple[int, int, int, int]:
+        raise UnfitModel(
+            f"'{self.info.name}' is a masked model, and a prefix needs a causal one: what stands "
+            "before its tokens would have to read them"
+        )

@@ -74,13 +74,13 @@ class Reader:
         """
         if not trie.tokens:
             only: Tensor | int = -1 if ends is None else ends - 1
-            states = at(self._states(rows, Reading(context, only=only)), only)
+            states = at(self._states(rows, Reading(context, only=only), _counted(rows, ends)), only)
             return self._word_scores(states, trie)
         n, w = rows.shape[:2]
         last = torch.full((n, 1), w, device=rows.device) if ends is None else ends[:, None]
         nodes = torch.tensor(trie.tokens, device=rows.device).expand(n, -1)
         depths = torch.tensor(trie.depths, device=rows.device)
-        places = torch.cat([_counted(rows), last + depths - 1], 1)
+        places = torch.cat([_counted(rows, ends), last + depths - 1], 1)
         reading = Reading(context, own=trie.mask(w, ends, rows.device))
         states = self._states(self.joined([rows, nodes]), reading, places)
         ends_of_rows = states.gather(1, (last - 1)[..., None].expand(-1, -1, states.shape[-1]))
@@ -141,8 +141,11 @@ class Reader:
         return states
 
 
-def _counted(rows: Tensor) -> Tensor:
-    return torch.arange(rows.shape[1], device=rows.device).expand(len(rows), -1)
+def _counted(rows: Tensor, ends: Tensor | None = None) -> Tensor:
+    """`(rows, w)` places of the tokens. Padding behind the true `ends` stays at the last one:
+    behind a context, it might lie beyond a model's table."""
+    places = torch.arange(rows.shape[1], device=rows.device).expand(len(rows), -1)
+    return places if ends is None else places.minimum(ends[:, None] - 1)
 
 
 def _fuse(model: Any) -> None:

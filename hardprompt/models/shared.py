@@ -20,6 +20,7 @@ from hardprompt.models.reader import Reader
 from hardprompt.models.targets import Targets
 from hardprompt.models.texts import Texts
 from hardprompt.scoring.batching import Batcher
+from hardprompt.scoring.mixed import MixedRow
 from hardprompt.scoring.plan import Group, Row, group_beginnings
 from hardprompt.scoring.walk import Extend, Score, walk
 from hardprompt.types import FloatArray, IntArray
@@ -125,6 +126,24 @@ class SharedCausalModel(CausalModel):
             return self._through(group, trie, leaves, varying, context, each, chosen[start:stop])
 
         return whole, self._width(group, slots) + self._target_room(group)
+
+    def _mixed_width(self, rows: Sequence[MixedRow]) -> int:
+        trie = LabelTrie.of(_words_of(rows))
+        return super()._mixed_width(rows) + self._reader.room_for(trie)
+
+    def _mixed(self, rows: Sequence[MixedRow]) -> list[FloatArray]:
+        """One forward pass: behind each row, the label words of all of them."""
+        words = _words_of(rows)
+        tokens, ends = self._padded(rows)
+        prefixes = self._prefixes(rows)
+        context = None if prefixes is None else Context.of_prefixes(*prefixes)
+        found = self._reader.label_scores(tokens, LabelTrie.of(words), context, ends)
+        scores = found.cpu().double().numpy()
+        number = {word: i for i, word in enumerate(words)}
+        return [
+            mine[[number[label] for label in row.labels]]
+            for mine, row in zip(scores, rows, strict=True)
+        ]
 
     @torch.no_grad()
     def next_token_log_probs(self, group: Group, prompts: Sequence[IntArray]) -> FloatArray:
@@ -328,6 +347,11 @@ class SharedCausalModel(CausalModel):
         layers = [zip(*same, strict=True) for same in zip(*pieces, strict=True)]
         keys, values = zip(*(map(torch.cat, layer) for layer in layers), strict=True)
         return Context(keys, values, np.full(n, h))
+
+
+def _words_of(rows: Sequence[MixedRow]) -> Labels:
+    """The label words of all rows, each once."""
+    return tuple(dict.fromkeys(label for row in rows for label in row.labels))
 
 
 def _steps(tails: Tensor) -> Iterator[Extend | Score]:

@@ -11,26 +11,28 @@ from hardprompt.report.text import escape, figure, gain, quoted, table
 if TYPE_CHECKING:
     from hardprompt.session import Session
 
-HEAD = (
-    "method", "trained", "stored", "bytes", "rows", "s", "dev", "test [95%]",
-    "over best discrete", "readable",
+QUALITY = ("method", "dev", "test [95%]", "over best discrete", "readable", "portable")
+SEEDS = "over seeds [95%]"  # behind `test`, where there are several
+COST = (
+    "method", "trained", "%", "stored", "%", "bytes", "rows", "forward", "backward", "s",
 )  # fmt: skip
 TEXT = 100  # characters of a prompt that are shown
 
 
-def compare_header(session: Session, methods: Sequence[str]) -> str:
+def compare_header(session: Session, methods: Sequence[str], weights_price: float) -> str:
     """What is about to be compared: a search's header, the methods and what each may spend."""
     rows = len(session.task.search)
     budget = {"prompts": session.budget, "rows": session.budget * rows}
-    cost = cost_line(budget, rows, session.space.gradient_price)
+    cost = cost_line(budget, rows, session.space.gradient_price, weights_price)
     listed = f"methods   {', '.join(methods)}\ncost      {cost}"
     return f"{header(session, session.example(), None)}\n{listed}"
 
 
 def compare_report(results: dict[str, Any]) -> str:
-    """Table, what its columns mean, the texts, and what projection cost."""
+    """What each method gives and what it takes, what that means, the texts, the projection."""
     sections = [
-        table(HEAD, [_row(row, results["best_discrete"]) for row in results["methods"]]),
+        _quality(results),
+        _cost(results),
         "\n".join(_sentences(results)),
         _texts(results),
         _gap(results),
@@ -41,47 +43,85 @@ def compare_report(results: dict[str, Any]) -> str:
 
 def stopped_compare_report(results: dict[str, Any]) -> str:
     """What an interrupted comparison has finished, and how to go on."""
-    rows = [_row(row, results["best_discrete"]) for row in results["methods"]]
-    head = table(HEAD, rows) if rows else "No method is finished yet."
+    head = _quality(results) if results["methods"] else "No method is finished yet."
     return f"{head}\n\nStopped. Go on with: hardprompt compare --resume {escape(results['run'])}"
 
 
-def cost_line(budget: dict[str, float], search_rows: int, price: float) -> str:
+def cost_line(
+    budget: dict[str, float], search_rows: int, prompt_price: float, weights_price: float
+) -> str:
     """What every method may spend."""
     return (
         f"{budget['prompts']:,.0f} prompts x {search_rows} rows = {budget['rows']:,.0f} rows a "
-        f"method; a text read costs 1 row, with its gradient {price:g}"
+        f"method; a text read costs 1 row, with the gradient of a prompt {prompt_price:g}, of "
+        f"weights {weights_price:g}"
     )
 
 
-def _row(row: dict[str, Any], best: str | None) -> list[str]:
-    if row["skipped"]:
-        return [row["method"], *["-"] * 6, "-", "-", "not used"]
-    low, high = row["test_interval"]
-    return [
-        row["method"] + (" *" if row["method"] == best else ""),
-        *(f"{row[key]:,.0f}" for key in ("trained", "stored", "bytes", "rows")),
-        figure(row["seconds"], 1),
-        figure(row["dev"]),
-        f"{row['test']:.3f} [{low:.3f}, {high:.3f}]",
-        gain(row["gain"], row["gain_interval"]),
-        "yes" if row["readable"] else "no",
+def _quality(results: dict[str, Any]) -> str:
+    several = len(results["seeds"]) > 1
+    head = [*QUALITY[:3], *([SEEDS] if several else []), *QUALITY[3:]]
+    rows = []
+    for row in results["methods"]:
+        name = row["method"] + (" *" if row["method"] == results["best_discrete"] else "")
+        if row["skipped"]:
+            rows.append([name, *["-"] * (len(head) - 2), "not used"])
+            continue
+        rows.append(
+            [
+                name,
+                figure(row["dev"]),
+                f"{figure(row['test'])} {_bounds(row['test_interval'])}",
+                *([_bounds(row["test_runs_interval"])] if several else []),
+                gain(row["gain"], row["gain_interval"]),
+                *("yes" if row[key] else "no" for key in ("readable", "portable")),
+            ]
+        )
+    return table(head, rows)
+
+
+def _cost(results: dict[str, Any]) -> str:
+    rows = [
+        [
+            row["method"],
+            *(
+                cell
+                for size in ("trained", "stored")
+                for cell in (f"{row[size]:,.0f}", f"{100 * row[f'{size}_share']:.3g}")
+            ),
+            *(f"{row[key]:,.0f}" for key in ("bytes", "rows", "forward", "backward")),
+            figure(row["seconds"], 1),
+        ]
+        for row in results["methods"]
+        if not row["skipped"]
     ]
+    return table(COST, rows) if rows else ""
+
+
+def _bounds(interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"[{low:.3f}, {high:.3f}]"
 
 
 def _sentences(results: dict[str, Any]) -> list[str]:
     rows, seeds = results["task"]["rows"], results["seeds"]
-    cost = cost_line(results["budget"], rows["search"], results["gradient_price"])
+    prices = results["gradient_price"], results["weights_price"]
+    cost = cost_line(results["budget"], rows["search"], *prices)
     lines = [
-        f"budget: {cost}; rows: spent to fit and to choose, on search and dev; s: of that alone. "
-        f"dev, test: {results['metric']}, higher is better. "
-        "trained, stored: numbers, a token is one.",
+        f"dev, test: {results['metric']}, higher is better. readable: text to read and paste; "
+        "portable: of use to another model.",
+        f"budget: {cost}; rows: spent to fit and to choose, on search and dev, forward and with a "
+        "backward pass; s: of that alone. trained, stored: numbers, a token is one; %: of the "
+        "model's parameters.",
         "* the best discrete prompt on dev, which the others are held to: gains are paired, on "
         "test, with 95% intervals; one that holds zero may be nothing.",
     ]
     if len(seeds) > 1:
         listed = ", ".join(map(str, seeds))
-        lines.append(f"Means over seeds {listed}; intervals are of the mean, over test rows only.")
+        lines.append(
+            f"Means over seeds {listed}; [95%] says what other test rows would change, "
+            "over seeds (t-interval) what other seeds would."
+        )
     if rows["test"] < 40:
         lines.append(f"Only {rows['test']} test rows: too few rows for a test figure.")
     lines += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from hardprompt.report.text import escape
@@ -76,7 +77,7 @@ def _written(lines: dict[str, str], notes: list[str]) -> str:
 
 
 def _notes(session: Session) -> list[str]:
-    return [*session.task.notes, *_cuts(session)]
+    return [*session.task.notes, *cut_notes(session.splits.cut)]
 
 
 def _lengths(session: Session) -> str:
@@ -86,9 +87,10 @@ def _lengths(session: Session) -> str:
     return f"lengths {space.shortest} to {space.length}"
 
 
-def _cuts(session: Session) -> list[str]:
+def cut_notes(cut: Mapping[str, int]) -> list[str]:
+    """A sentence for each split with texts that were shortened."""
     return [
         f"{count} texts of {split} are longer than the model's context and were cut at their end"
-        for split, count in session.splits.cut.items()
+        for split, count in cut.items()
         if count
     ]

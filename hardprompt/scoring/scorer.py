@@ -107,10 +107,15 @@ class Scorer:
 
     def by_points(self, points: FloatArray) -> FloatArray:
         """`(N, classes)` for one soft prompt, `(length, dim)` points, one slot after another."""
-        slots = np.split(points[None].astype(np.float32), np.cumsum(self.slots)[:-1], axis=1)
-        out = np.empty((len(self.rows), len(self.labels)))
+        found: FloatArray = self.by_many_points(points[None])[0]
+        return found
+
+    def by_many_points(self, points: FloatArray) -> FloatArray:
+        """`(n, N, classes)` for n soft prompts, `(n, length, dim)`."""
+        slots = np.split(points.astype(np.float32), np.cumsum(self.slots)[:-1], axis=1)
+        out = np.empty((len(points), len(self.rows), len(self.labels)))
         for group in self.groups:
-            out[group.examples] = self.model.label_log_probs(group, self.labels, slots)[0]
+            out[:, group.examples] = self.model.label_log_probs(group, self.labels, slots)
         return self.formed(out)
 
     def written(self, prompts: Sequence[str], decoding: Decoding) -> list[str]:

@@ -1,0 +1,1 @@
+"""Prompts of many tasks on one frozen model."""

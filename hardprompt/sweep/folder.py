@@ -1,0 +1,79 @@
+"""The comparisons of a sweep on disk: which are finished, and what they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hardprompt import runs
+from hardprompt.compare import CSV, TABLE, CompareConfig, record_name
+from hardprompt.errors import HardpromptError
+from hardprompt.ledger import differences
+from hardprompt.session import Session
+from hardprompt.sweep.config import Part, SweepConfig
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """One folder for each part, which `hardprompt compare --resume` can go on with as well."""
+
+    path: Path
+    config: SweepConfig
+
+    def of(self, part: Part) -> Path:
+        number = self.config.models.index(part.model) + 1  # two models may be called alike
+        return self.path / f"{number}-{runs.slug(part.model)}__len{part.length}"
+
+    def finished(self, part: Part) -> bool:
+        return all((self.of(part) / name).exists() for name in (TABLE, CSV))
+
+    def tables(self) -> dict[Part, dict[str, Any]]:
+        """The table of each part that is finished."""
+        done = filter(self.finished, self.config.parts)
+        return {part: runs.read_json(self.of(part) / TABLE) for part in done}
+
+    def begin(self, part: Part, session: Session) -> CompareConfig:
+        """The comparison of a part, ready to run; refused where what is recorded of its model was
+        of another version, task or model."""
+        self._check(part, session)
+        config, folder = self.config.compare(part, session.budget), self.of(part)
+        if not (folder / runs.COMPARE).exists():
+            folder.mkdir(exist_ok=True)
+            config.write(folder)
+        return config
+
+    def budget(self, part: Part) -> float | None:
+        """Prompts that this part may spend: as many as its model may at every length."""
+        for folder in self._alike(part):
+            if (folder / runs.COMPARE).exists():
+                return CompareConfig.read(folder).search.budget
+        return self.config.search.budget
+
+    def carry(self, part: Part, methods: Iterable[str]) -> None:
+        """Copies what is recorded of methods that would be the same at this length."""
+        for name in (record_name(m, seed) for m in methods for seed in self.config.seeds):
+            known = [path for folder in self._alike(part) if (path := folder / name).exists()]
+            if not known or (self.of(part) / name).exists():
+                continue
+            record = runs.read_json(known[0])
+            own = record["header"]["length"]
+            record["fitted_at_length"] = record.get("fitted_at_length", own)
+            record["header"]["length"] = part.length
+            runs.write_json(self.of(part) / name, record)
+
+    def _check(self, part: Part, session: Session) -> None:
+        seed = session.config.seed
+        for folder in self._alike(part):
+            for path in folder.glob(record_name("*", seed)):
+                was = runs.read_json(path)["header"]
+                if other := differences(was, session.header() | {"length": was["length"]}):
+                    raise HardpromptError(
+                        f"'{self.path}' cannot be resumed, because these differ: {'; '.join(other)}"
+                    )
+                return  # the others are like this one
+
+    def _alike(self, part: Part) -> Iterator[Path]:
+        """The folders of the parts with the same model."""
+        return (self.of(Part(part.model, length)) for length in self.config.lengths)
