@@ -19,6 +19,7 @@ from hardprompt.tasks import load_choice, load_task
 from tests.conftest import call
 
 PLACES = ["harbour", "market", "library", "station", "bridge", "garden", "museum", "river", "mill"]
+ROOT = str(Path(__file__).parents[1])
 SPLITS = {"train": PLACES[:4], "dev": PLACES[4:6], "test": PLACES[6:]}
 TEXTS = ["The old forge opens again.", 'They said "no",\u2028twice.', "many words " * 200]
 
@@ -227,7 +228,7 @@ def test_exported_scripts_write_the_same(found, expected, tmp_path, to):
     result = subprocess.run(
         [sys.executable, script], input="\n\n".join(TEXTS), capture_output=True, encoding="utf8",
         timeout=240, cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parents[1]), "HF_HUB_OFFLINE": "1"},
+        env={"PYTHONPATH": ROOT, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     answers = [json.loads(line) for line in result.stdout.splitlines()]
@@ -239,7 +240,7 @@ def test_a_run_that_writes_can_be_read_closely(found, folder, tiny_folder):
     readable = json.loads(call("readable", found, "--keep", 0.1, "--json").stdout)
     assert readable["test_opened"] >= 4
     assert HardPrompt.load(found / runs.READABLE).writes
-    call("inspect", found, "--probe")
+    call("inspect", found, "--probe", "--top", 1)
     space = ["--len", 1, "--vocab-top", 6, "--budget", 4, "--model", tiny_folder]
     args = ["--task", folder, *space, "--output-dir", found.parent / "small", "--json"]
     run = json.loads(call("search", *args).stdout)["run"]
