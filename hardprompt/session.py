@@ -17,6 +17,7 @@ import torch
 import transformers
 
 import hardprompt
+from hardprompt.budget import check_affordable, default_budget
 from hardprompt.config import AUTO, RunConfig
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.metrics import Metric, metric_named
@@ -24,7 +25,6 @@ from hardprompt.metrics.figures import ClassFigures, Figures, TextFigures
 from hardprompt.metrics.text import TextMetric, text_metric_named
 from hardprompt.mirror import open_storage
 from hardprompt.models.base import Labels, PromptModel
-from hardprompt.models.codec import ANCHOR, Codec
 from hardprompt.models.load import load_model, screening_model, screens
 from hardprompt.models.writer import Decoding
 from hardprompt.objective import Objective
@@ -34,7 +34,7 @@ from hardprompt.scoring.forecast import LEVEL
 from hardprompt.scoring.losses import Loss, loss_named
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
-from hardprompt.splits import Splits, fitted, right_classes
+from hardprompt.splits import Splits, fit_vocabulary, right_classes, widths_of
 from hardprompt.starts import seed_rows, start_texts
 from hardprompt.strategies.auto import Auto, choose
 from hardprompt.strategies.base import Strategy
@@ -48,10 +48,6 @@ from hardprompt.vocabulary import Vocabulary
 ONLY_SEARCH = (
     "--labels auto belongs to hardprompt search; hardprompt labels finds words to give elsewhere"
 )
-# The default budget is so much work of the model, two operations for each weight and token;
-# in half precision more of it takes the same time.
-DEFAULT_WORK, SCREENED_WORK = 8.0e12, 1.2e13
-FEWEST, MOST = 120, 4000
 RACE = 1  # the stream of random numbers that a race draws from
 PIECE, RACED_PIECE = 64, 512  # rows between two commits; raced rows mostly end early
 
@@ -123,7 +119,7 @@ class Session:
                 "texts to be written; take a causal model"
             )
         renderer = Renderer(model.codec, template)
-        vocabulary, probes = fitted(vocabulary, model, renderer, slots, task)
+        vocabulary, probes = fit_vocabulary(vocabulary, model, renderer, slots, task)
         splits = Splits.of(model, task, renderer, slots, vocabulary, probes, config.max_new_tokens)
         scorer = splits.scorers["search"]
         space = SearchSpace(
@@ -143,7 +139,7 @@ class Session:
         if sets:
             space = after_words(space, words_price(len(task.manual_for(name, template))))
         reason = "as asked" if config.preset is None else f"preset {config.preset}"
-        _check_affordable(strategy, space)
+        check_affordable(strategy, space)
         if isinstance(strategy, Auto):
             chosen, reason = choose(space)
             reason = f"{chosen.name}: {reason}"
@@ -336,42 +332,3 @@ def choose_template(task: Task, wanted: str | None) -> tuple[str, Template]:
             'or write one: "{prompt} {text} {label}"'
         )
     return "custom", Template.parse(wanted)
-
-
-def widths_of(
-    codec: Codec, template: Template, prompts: Sequence[Sequence[str]]
-) -> tuple[int, ...]:
-    """Tokens of each slot that the longest of these prompts needs."""
-    wrong = [prompt for prompt in prompts if len(prompt) != template.n_slots]
-    if wrong:
-        raise UsageError(
-            f"the template {template.source!r} has {template.n_slots} slots, but a prompt has "
-            f"{len(wrong[0])}; a prompt for several slots is given as its prompt.json"
-        )
-    start = len(codec.encode(ANCHOR))
-    return tuple(
-        max(1, *(len(codec.encode(f"{ANCHOR} {prompt[slot]}")) - start for prompt in prompts))
-        for slot in range(template.n_slots)
-    )
-
-
-def default_budget(model: PromptModel, scorer: Scorer, screened: bool) -> float:
-    """Candidates that cost about the same work whatever the model: a figure, not a clock, so
-    that the same command is the same search wherever it runs in the same precision."""
-    tokens = sum(row.length for row in scorer.rows)
-    if any(group.first is not None for group in scorer.groups):  # texts are read once
-        tokens -= sum(len(row.segments[0]) for row in scorer.rows)
-        tokens += sum(scorer.slots) * len(scorer.rows)
-    work = SCREENED_WORK if screened else DEFAULT_WORK
-    return float(min(MOST, max(FEWEST, round(work / (2 * model.info.parameters * tokens)))))
-
-
-def _check_affordable(strategy: Strategy, space: SearchSpace) -> None:
-    """An exhaustive search that cannot end is a mistake; said before anything is spent."""
-    if isinstance(strategy, Exhaustive) and space.size > space.budget:
-        top = max(1, int(space.budget ** (1 / space.length)))
-        raise UsageError(
-            f"exhaustive over {len(space.tokens):,} tokens and length {space.length} needs "
-            f"{space.size:.1e} measurements; the budget is {space.budget:,.0f}. Narrow it with "
-            f"--vocab-top {top}, raise --budget, or take another strategy"
-        )

@@ -1,4 +1,4 @@
-"""The rows of every split as a model reads them: cut where too long, ready to be scored."""
+"""A task's rows as a model reads them: which tokens fit, a scorer for each split."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hardprompt.errors import UsageError
 from hardprompt.models.base import PromptModel
+from hardprompt.models.codec import ANCHOR, Codec
 from hardprompt.scoring.compile import Renderer, cut_texts, room_for
 from hardprompt.scoring.places import find_probes, fitting, steady_label_ids
 from hardprompt.scoring.scorer import WRITTEN, Scorer
 from hardprompt.tasks import Example, Task
+from hardprompt.template import Template
 from hardprompt.types import IntArray
 from hardprompt.vocabulary import Vocabulary
 
@@ -61,7 +64,24 @@ class Splits:
         return cls(scorers, cut, reserved)
 
 
-def fitted(
+def widths_of(
+    codec: Codec, template: Template, prompts: Sequence[Sequence[str]]
+) -> tuple[int, ...]:
+    """Tokens of each slot that the longest of these prompts needs."""
+    wrong = [prompt for prompt in prompts if len(prompt) != template.n_slots]
+    if wrong:
+        raise UsageError(
+            f"the template {template.source!r} has {template.n_slots} slots, but a prompt has "
+            f"{len(wrong[0])}; a prompt for several slots is given as its prompt.json"
+        )
+    start = len(codec.encode(ANCHOR))
+    return tuple(
+        max(1, *(len(codec.encode(f"{ANCHOR} {prompt[slot]}")) - start for prompt in prompts))
+        for slot in range(template.n_slots)
+    )
+
+
+def fit_vocabulary(
     vocabulary: Vocabulary,
     model: PromptModel,
     renderer: Renderer,

@@ -1,4 +1,4 @@
-"""Where a search starts: manual prompts and given texts, as rows of tokens."""
+"""Prompts to begin a search with: manual ones, or those that a user gives, as tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from hardprompt.types import EMPTY, IntArray
 
 
 def start_texts(config: RunConfig, task: Task, template: str) -> list[str]:
-    """The manual prompts of the template and the texts that `--start` gives."""
     texts: list[str] = []
     for start in config.start:
         if start == "manual":
