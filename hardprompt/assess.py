@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hardprompt.candidates import measure, measure_baselines
+from hardprompt.candidates import Candidate, measure, measure_baselines
 from hardprompt.config import RunConfig
 from hardprompt.errors import UsageError, unknown
 from hardprompt.evaluation import Evaluator, Memory
+from hardprompt.judge import Judge
 from hardprompt.prompt import HardPrompt
-from hardprompt.results import Judge, about_model, about_task
+from hardprompt.results import about_decoding, about_model, about_task
 from hardprompt.session import Session, versions
+from hardprompt.tasks.schema import Label
 
 SCHEMA = "hardprompt.eval/1"
 SPLITS = ("dev", "test")
@@ -56,7 +58,7 @@ class Given:
     def session(self, options: Mapping[str, Any]) -> Session:
         """Made ready to measure these prompts; options as of `RunConfig`.
 
-        Where no model or template is asked for, a prompt file brings its own.
+        Where no model, template or way of writing is asked for, a prompt file brings its own.
         """
         options = dict(options)
         if self.file is not None and options.get("template") is None:
@@ -65,6 +67,10 @@ class Given:
             found_on = self.file.model
             own = {"model": found_on.name, "revision": found_on.revision, "dtype": found_on.dtype}
             options = own | {key: value for key, value in options.items() if value is not None}
+        if self.file is not None and self.file.writes:
+            writing = self.file.writing
+            written = {"beams": writing.beams, "max_new_tokens": writing.limit}
+            options = written | {k: value for k, value in options.items() if value is not None}
         given = {key: value for key, value in options.items() if value is not None}
         return Session.prepare(RunConfig(**UNSEARCHED | given), self.prompts)
 
@@ -73,15 +79,19 @@ class Given:
         if self.file is None:
             return []
         notes = []
-        was, now = (
-            ", ".join(label.word for label in some)
-            for some in (self.file.labels, session.task.labels)
-        )
+        was, now = (_wanted(some) for some in (self.file.labels, session.task.labels))
         if was != now:
-            notes.append(f"the prompt was found with the label words {was}; here they are {now}")
+            notes.append(f"the prompt was found with {was}; here there are {now}")
         if self.file.model.weights != session.model.info.weights:
             notes.append(f"the prompt was found on '{self.file.model.name}' with other weights")
         return notes
+
+
+def _wanted(labels: Sequence[Label]) -> str:
+    """What the model is to say."""
+    if not labels:
+        return "texts to be written"
+    return f"the label words {', '.join(label.word for label in labels)}"
 
 
 def _lines(path: Path) -> list[str]:
@@ -92,6 +102,18 @@ def _lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read '{path}': {error}") from None
     return [line.rstrip("\r") for line in content.split("\n")]
+
+
+def _classes(judge: Judge, session: Session, candidate: Candidate) -> dict[str, Any]:
+    return {} if session.task.writes else {"per_class": judge.per_class(candidate)}
+
+
+def _answers(judge: Judge, session: Session, found: Sequence[Candidate]) -> dict[str, Any]:
+    """What the first prompt only shifts; or what all of them write, by their numbers."""
+    if not session.task.writes:
+        return {"prior": judge.prior(found[0])}
+    named = {str(number): candidate for number, candidate in enumerate(found, start=1)}
+    return {"prior": None, **about_decoding(session), "written": judge.written(named)}
 
 
 def assess(session: Session, given: Given, split: str = "test") -> dict[str, Any]:
@@ -117,11 +139,10 @@ def assess(session: Session, given: Given, split: str = "test") -> dict[str, Any
         "metric": session.metric.name,
         "objective": session.loss.name,
         "prompts": [
-            judge.entry(candidate, opened=True)
-            | {"per_class": [] if writes else judge.per_class(candidate)}
+            judge.entry(candidate, opened=True) | _classes(judge, session, candidate)
             for candidate in found
         ],
         "baselines": judge.baselines(),
-        "prior": None if writes else judge.prior(found[0]),
+        **_answers(judge, session, found),
         "notes": [*session.task.notes, *given.notes(session)],
     }

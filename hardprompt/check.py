@@ -10,9 +10,11 @@ from typing import Any
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.fit import Fit
 from hardprompt.models.base import PromptModel
+from hardprompt.reach import Reach
 from hardprompt.session import choose_template
 from hardprompt.tasks.draft import Draft
-from hardprompt.tasks.findings import Finding, Place, data_findings, files_of
+from hardprompt.tasks.finding import Finding, Place, files_of
+from hardprompt.tasks.findings import data_findings
 from hardprompt.tasks.rows import listed
 from hardprompt.template import Template
 from hardprompt.vocabulary import Vocabulary
@@ -24,13 +26,14 @@ Words = Mapping[str, tuple[int, ...]]  # label word -> its tokens; empty where i
 
 @dataclass(frozen=True)
 class Check:
-    """What was found, and how the model reads the label words."""
+    """What was found, and how the model reads the label words or the references."""
 
     draft: Draft
     model: PromptModel
     template: Template
     words: Words
     findings: tuple[Finding, ...]
+    reach: Reach | None = None  # where texts are to be written
 
     @property
     def breaks(self) -> bool:
@@ -43,6 +46,7 @@ class Check:
         return {
             "schema": SCHEMA,
             "task": task.name,
+            "kind": task.kind,
             "files": {
                 name: {"path": str(part.path), "rows": len(part.rows)}
                 for name, part in files_of(self.draft).items()
@@ -58,10 +62,15 @@ class Check:
                 }
                 for label in task.labels
             ],
+            **({} if self.reach is None else {"written": _written(self.reach)}),
             "ok": not self.breaks,
             "findings": [_finding(finding) for finding in self.findings],
             "notes": list(task.notes),
         }
+
+
+def _written(reach: Reach) -> dict[str, Any]:
+    return {"limit": reach.limit, "references": reach.counts}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -87,17 +96,24 @@ def check_task(
     texts = _texts(draft)
     words: dict[str, tuple[int, ...]] = dict.fromkeys(draft.task.words, ())
     findings = data_findings(draft)
+    reach: Reach | None = None
     if texts:
         sample = min((text for _, text in texts), key=len)
         fit = Fit(model, chosen, vocabulary, length, sample)
-        words, melted = _words(fit, draft.task.words, texts[0][1])
-        findings += [*melted, *_word_findings(model, words)]
+        if draft.task.writes:
+            reach = Reach.of(draft, fit)
+            reserved = reach.reserved
+            findings += reach.findings()
+        else:
+            words, melted = _words(fit, draft.task.words, texts[0][1])
+            reserved = max(map(len, words.values()))
+            findings += [*melted, *_word_findings(model, words)]
         findings += _slots(fit, chosen.source, texts, breaks=True)
-        findings += _long_rows(fit, model, words, texts)
+        findings += _long_rows(fit, model, reserved, texts)
         for other, source in draft.task.templates.items():
             if other != name:
                 findings += _other(source, model, vocabulary, length, texts)
-    return Check(draft, model, chosen, words, tuple(findings))
+    return Check(draft, model, chosen, words, tuple(findings), reach)
 
 
 def _texts(draft: Draft) -> list[tuple[Place, str]]:
@@ -185,10 +201,10 @@ def _slots(
 
 
 def _long_rows(
-    fit: Fit, model: PromptModel, words: Words, texts: Sequence[tuple[Place, str]]
+    fit: Fit, model: PromptModel, reserved: int, texts: Sequence[tuple[Place, str]]
 ) -> Iterator[Finding]:
     try:
-        long = fit.too_long([text for _, text in texts], list(words.values()))
+        long = fit.too_long([text for _, text in texts], reserved)
     except HardpromptError as error:
         yield Finding("long", str(error), breaks=True)
         return
@@ -196,7 +212,7 @@ def _long_rows(
         yield Finding(
             "long",
             f"rows longer than the model's context of {model.info.context} tokens, which are cut "
-            "at their end",
+            f"at their end; {reserved} of it are kept for the answer",
             tuple((texts[number][0],) for number in long),
         )
 

@@ -1,4 +1,4 @@
-"""A found prompt on a model: texts in, classes out, the same figures as in the search."""
+"""A found prompt on a model: texts in, classes or texts out, the same as in the search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from hardprompt.prompt import HardPrompt
 
 LIBRARIES = ("torch", "transformers")  # what scores come from
-LIMIT = 64  # tokens to write, where a prompt's file says nothing
 SAMPLE = "It is a text"  # a row to look at the prompt in
 
 
@@ -29,17 +28,27 @@ class Classifier:
     Raises `HardpromptError` where the model does not read the prompt's text as its ids.
     """
 
-    def __init__(self, prompt: HardPrompt, model: PromptModel) -> None:
+    def __init__(
+        self,
+        prompt: HardPrompt,
+        model: PromptModel,
+        beams: int | None = None,
+        limit: int | None = None,
+    ) -> None:
+        """`beams` and `limit` are for a prompt that writes; None: as it was found with."""
         self.prompt, self.model = prompt, model
         self.cut = 0
         self._renderer = Renderer(model.codec, prompt.parsed)
         self._check_ids()
         words = [label.word for label in prompt.labels]
-        self._limit = int(prompt.scores.get("limit") or LIMIT)
         self._labels: Labels = ()
+        self._decoding = _decoding(prompt, beams, limit)
         if words:
             self._labels = self._renderer.label_ids(words, SAMPLE, prompt.texts)
-        self._room = room_for(model.info.context, self._labels or ((0,) * self._limit,))
+            reserved = max(map(len, self._labels))
+        else:
+            reserved = max(prompt.writing.reserved, self._decoding.limit)
+        self._room = room_for(model.info.context, reserved)
 
     @property
     def differences(self) -> list[str]:
@@ -72,15 +81,17 @@ class Classifier:
     def without_prompt(self, texts: Sequence[str]) -> FloatArray:
         """`(N, classes)` of the same texts with nothing in the prompt's place."""
         shortened = self.shortened(texts)
-        return self._scored(("",) * len(self.prompt.slots), shortened)
+        return self._scored(self._prompts(False), shortened)
 
-    def write(self, texts: Sequence[str]) -> list[str]:
-        """What the model writes for each text, greedily; over-long texts are cut."""
+    def write(self, texts: Sequence[str], *, with_prompt: bool = True) -> list[str]:
+        """What the model writes for each text: one line; over-long texts are cut."""
         if self._labels:
             raise UsageError("the prompt was found for labels; use predict")
-        rows = self._renderer.encode(self.prompt.texts, self.shortened(texts))
+        if not texts:
+            return []
+        rows = self._renderer.encode(self._prompts(with_prompt), self.shortened(texts))
         given = [np.array(row, dtype=np.int64) for row in rows]
-        return self.model.write(given, Decoding(self._limit))
+        return self.model.write(given, self._decoding)
 
     def predict(self, texts: Sequence[str]) -> list[str]:
         """The name of the likeliest label of each text."""
@@ -91,9 +102,7 @@ class Classifier:
         """The texts as they are read: without space around them, cut where too long."""
         stripped = [text.strip() for text in texts]
         if "" in stripped:
-            raise UsageError(
-                f"text {stripped.index('') + 1} is empty; there is nothing to classify"
-            )
+            raise UsageError(f"text {stripped.index('') + 1} is empty; there is nothing to read")
         found, cut = cut_texts(self._renderer, stripped, self.prompt.texts, self._room)
         self.cut += cut
         return found
@@ -101,11 +110,14 @@ class Classifier:
     def reads(self, text: str, *, with_prompt: bool = True) -> str:
         """Exactly what the model reads, its own beginning included: all before the label word,
         or the whole row with a mask in the label's place."""
-        prompts = self.prompt.texts if with_prompt else ("",) * len(self.prompt.slots)
+        prompts = self._prompts(with_prompt)
         codec, written = self.model.codec, self._renderer.write(prompts, text)
         if codec.mask is None:
             return codec.decode(codec.prefix) + written + self.prompt.parsed.before_label
         return codec.decode(codec.prefix) + written + codec.decode(codec.suffix)
+
+    def _prompts(self, with_prompt: bool) -> tuple[str, ...]:
+        return self.prompt.texts if with_prompt else ("",) * len(self.prompt.slots)
 
     def _scored(self, prompts: Sequence[str], texts: Sequence[str]) -> FloatArray:
         return score_texts(self.model, self._renderer, prompts, texts, self._labels)
@@ -119,6 +131,15 @@ class Classifier:
                 f"{self.prompt.text!r} as {_ids(read)}, not as {_ids(expected)} as when it was "
                 "found; take the model that it was found on, or search again"
             )
+
+
+def _decoding(prompt: HardPrompt, beams: int | None, limit: int | None) -> Decoding:
+    if prompt.labels and (beams or limit):
+        raise UsageError(
+            "--beams and --max-new-tokens are for texts to be written; the prompt was found for "
+            "labels"
+        )
+    return Decoding(limit or prompt.writing.limit, beams or prompt.writing.beams)
 
 
 def _ids(slots: tuple[tuple[int, ...], ...] | None) -> str:

@@ -29,6 +29,7 @@ from hardprompt.commands.options import (
     SEARCH_ROWS,
     TEMPLATE,
     VOCABULARY,
+    decoding_options,
     model_options,
 )
 from hardprompt.commands.predict import predict
@@ -102,6 +103,7 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     help="Add W times the prompt's own mean negative log-likelihood to its loss.",
 )
 @METRIC
+@decoding_options(1)
 @click.option("--budget", type=float, help="Prompts to measure; by default by the model's size.")
 @click.option("--time", "time_limit", type=float, help="Seconds that the command may take.")
 @click.option("--patience", type=float, help="End after so many prompts without a better one.")

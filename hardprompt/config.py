@@ -106,6 +106,8 @@ class RunConfig(TaskChoice):
     objective: str = "nll"
     fluency: float = 0.0  # weight of the prompt's own mean negative log-likelihood in the loss
     metric: str | None = None  # None: accuracy, or rouge-l where texts are written
+    beams: int = 1  # beginnings of a written text kept at a time; 1: greedy
+    max_new_tokens: int | None = None  # of a written text; None: as the search rows want
     budget: float | None = None  # None: by the size of model and texts
     time: float | None = None  # seconds of the whole command
     patience: float | None = None
@@ -137,6 +139,8 @@ class RunConfig(TaskChoice):
             ("--time", self.time),
             ("--vocab-top", self.vocabulary_top),
             ("--search-rows", self.search_rows),
+            ("--beams", self.beams),
+            ("--max-new-tokens", self.max_new_tokens),
             ("--batch-size", self.batch_size),
             ("--patience", self.patience),
         ):

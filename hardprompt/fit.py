@@ -61,8 +61,12 @@ class Fit:
             return False
         return True
 
-    def too_long(self, texts: Sequence[str], words: Sequence[tuple[int, ...]]) -> list[int]:
-        """Numbers of the texts that a search would cut; raises where prompt and template alone
-        fill the model's context."""
-        room = room_for(self._context, tuple(words))
+    def targets(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Tokens of texts to be written, their end included."""
+        return self._renderer.target_ids(texts)
+
+    def too_long(self, texts: Sequence[str], reserved: int) -> list[int]:
+        """Numbers of the texts that a search would cut, with `reserved` tokens behind them;
+        raises where prompt and template alone fill the model's context."""
+        room = room_for(self._context, reserved)
         return too_long(self._renderer, texts, self._prompts, room)

@@ -12,8 +12,8 @@ import numpy as np
 from hardprompt import runs
 from hardprompt.errors import UsageError
 from hardprompt.evaluation import Records
+from hardprompt.judge import rounded
 from hardprompt.ledger import Ledger
-from hardprompt.results import rounded
 from hardprompt.session import Session
 from hardprompt.space import SearchSpace
 from hardprompt.strategies.exhaustive import every_prompt

@@ -1,4 +1,4 @@
-"""Labels for a stream of texts, in batches: `hardprompt predict`."""
+"""Labels for a stream of texts, or texts written for them, in batches: `hardprompt predict`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class Tally:
     """What was done."""
 
     rows: int = 0
-    empty: int = 0  # rows without a text: kept in their place, without a label
+    empty: int = 0  # rows without a text: kept in their place, without an answer
     cut: int = 0  # texts too long for the model
     labels: Counter[str] = field(default_factory=Counter)
+    written: int = 0  # rows for which a text was written
 
 
 def predict_rows(
@@ -33,16 +34,18 @@ def predict_rows(
     write: Callable[[Prediction], None],
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> Tally:
-    """Every row with its label and probabilities, in the order of the input; `on_rows` is told
-    how many more are done."""
+    """Every row with its label and probabilities, or with what is written for it, in the order
+    of the input; `on_rows` is told how many more are done."""
+    answer = _written if classifier.prompt.writes else _predicted
     tally, waiting = Tally(), iter(rows)
     while chunk := list(islice(waiting, CHUNK)):
-        for row, found in zip(chunk, _predicted(classifier, chunk), strict=True):
+        for row, found in zip(chunk, answer(classifier, chunk), strict=True):
             write(found)
             tally.rows += 1
             tally.empty += not row.text
             if found.label is not None:
                 tally.labels[found.label] += 1
+            tally.written += found.written is not None
         on_rows(len(chunk))
     tally.cut = classifier.cut
     return tally
@@ -54,10 +57,15 @@ def _predicted(classifier: Classifier, rows: Sequence[TextRow]) -> list[Predicti
     found = []
     for row in rows:
         if not row.text:
-            found.append(Prediction(row.fields, None, None))
+            found.append(Prediction(row.fields))
             continue
         figures = next(probabilities)
         best = names[int(figures.argmax())]
         shares = {name: round(float(p), DIGITS) for name, p in zip(names, figures, strict=True)}
         found.append(Prediction(row.fields, best, shares))
     return found
+
+
+def _written(classifier: Classifier, rows: Sequence[TextRow]) -> list[Prediction]:
+    texts = iter(classifier.write([row.text for row in rows if row.text]))
+    return [Prediction(row.fields, written=next(texts) if row.text else None) for row in rows]

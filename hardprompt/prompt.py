@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,10 +68,24 @@ class FoundOn:
 
 
 @dataclass(frozen=True)
+class Writing:
+    """How a prompt's texts were written; the defaults are of a file that does not say."""
+
+    limit: int = 64  # most tokens of a text
+    beams: int = 1  # 1: greedy
+    reserved: int = 64  # tokens of the context that were kept free for it
+
+
+WRITING = tuple(field.name for field in fields(Writing))  # among the scores of such a prompt
+
+
+@dataclass(frozen=True)
 class HardPrompt:
     """A prompt with its template, label words, model and scores. Data only: loading runs nothing.
 
     HardPrompt.load("prompt.json").predict(["What a day!"])
+
+    One that was found for texts to be written has no labels: it has `write` instead.
     """
 
     slots: tuple[PromptSlot, ...]
@@ -79,7 +93,7 @@ class HardPrompt:
     labels: tuple[Label, ...]
     model: FoundOn
     task: Mapping[str, str]  # name, version, fingerprint
-    scores: Mapping[str, Any]  # as in results.json, with metric, objective and rows
+    scores: Mapping[str, Any]  # as in results.json, with metric, objective, rows, `WRITING`
     versions: Mapping[str, str]
 
     @classmethod
@@ -162,11 +176,28 @@ class HardPrompt:
         options = {"dtype": self.model.dtype} | options
         return load_model(name or self.model.name, **options)
 
-    def on(self, model: PromptModel | None = None) -> Classifier:
-        """Ready to classify texts with this model; None: the one it was found on."""
+    @property
+    def writes(self) -> bool:
+        """Whether the model answers with a text, not with one of a few labels."""
+        return not self.labels
+
+    @property
+    def writing(self) -> Writing:
+        """How its texts were written."""
+        return Writing(**{key: self.scores[key] for key in WRITING if key in self.scores})
+
+    def on(
+        self,
+        model: PromptModel | None = None,
+        *,
+        beams: int | None = None,
+        limit: int | None = None,
+    ) -> Classifier:
+        """Ready to read texts with this model; None: the one it was found on. `beams` and `limit`
+        say how texts are written; None: as the prompt was found with."""
         from hardprompt.classifier import Classifier
 
-        return Classifier(self, model or self.load_model())
+        return Classifier(self, model or self.load_model(), beams, limit)
 
     @cached_property
     def _own(self) -> Classifier:
@@ -220,7 +251,7 @@ def _from_results(results: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[
             "metric": results["metric"],
             "rows": task["rows"],
             **{key: entry[key] for key in SCORES},
-            **({"limit": results["limit"]} if "limit" in results else {}),
+            **{key: results[key] for key in WRITING if key in results},
         },
         "versions": results["versions"],
     }
@@ -248,6 +279,12 @@ def _check(content: Any, source: str) -> None:
             f"'{source}' contradicts itself: 'text' is {content['text']!r}, "
             f"but its slots give {template.show(texts)!r}"
         )
+    for key in WRITING:
+        value = content["scores"].get(key, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise HardpromptError(
+                f"'{source}' is no prompt: '{key}' of its scores must be 1 or more, got {value!r}"
+            )
     names = {label["name"] for label in content["labels"]}
     if not names:  # the answer is a text
         return

@@ -12,9 +12,9 @@ from hardprompt import runs
 from hardprompt.candidates import Baselines, Candidate, measure, measure_baselines
 from hardprompt.errors import HardpromptError
 from hardprompt.evaluation import Evaluator
+from hardprompt.judge import Judge, rounded
 from hardprompt.ledger import Ledger
 from hardprompt.prompt import HardPrompt
-from hardprompt.results import Judge, rounded
 from hardprompt.session import Session
 from hardprompt.space import SearchSpace
 from hardprompt.types import FloatArray, IntArray
@@ -101,6 +101,7 @@ class _Readable:
     def _figures(self, baselines: Baselines, best: Candidate, pick: Candidate) -> dict[str, Any]:
         session, judge = self._session, Judge(self._evaluator, baselines)
         entries = [judge.entry(candidate, opened=True) for candidate in (pick, best)]
+        opened = "written-test" if session.task.writes else "scores-test"
         return {
             "metric": session.metric.name,
             "objective": session.loss.name,
@@ -114,7 +115,7 @@ class _Readable:
                 **self._price(pick, best, "dev"),
                 **self._price(pick, best, "test"),
             },
-            "test_opened": len(self._ledger.items("scores-test")),
+            "test_opened": len(self._ledger.items(opened)),
         }
 
     def _price(self, pick: Candidate, best: Candidate, split: str) -> dict[str, Any]:

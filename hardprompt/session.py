@@ -34,12 +34,12 @@ from hardprompt.scoring.forecast import LEVEL
 from hardprompt.scoring.losses import Loss, loss_named
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
-from hardprompt.splits import fit_vocabulary, make_scorers, widths_of
+from hardprompt.splits import Splits, fit_vocabulary, right_classes, widths_of
 from hardprompt.starts import seed_rows, start_texts
 from hardprompt.strategies.auto import Auto, choose
 from hardprompt.strategies.base import Strategy
 from hardprompt.strategies.exhaustive import Exhaustive
-from hardprompt.tasks import Example, Task, load_choice
+from hardprompt.tasks import Task, load_choice
 from hardprompt.template import Template
 from hardprompt.types import Batch, IntArray
 from hardprompt.verbalizers.joint import JointObjective, after_words, token_sets, words_price
@@ -67,8 +67,7 @@ class Session:
     metric: Metric | TextMetric
     strategy: Strategy
     reason: str  # why this strategy
-    scorers: dict[str, Scorer]
-    cut: dict[str, int]  # texts shortened, by split
+    splits: Splits
     budget: float
     screened: bool  # whether the search itself runs in half precision
     label_sets: tuple[Labels, ...] = ()  # tokens of `config.label_sets`
@@ -93,6 +92,7 @@ class Session:
         strategy = make_strategy(config.strategy, dict(config.settings))
         task = load_choice(config)
         metric = choose_metric(task, config)
+        _check_decoding(task, config)
         name, template = choose_template(task, config.template)
         slots = template.slots(config.length) if given is None else ()
         model = model or load_model(
@@ -120,21 +120,21 @@ class Session:
             )
         renderer = Renderer(model.codec, template)
         vocabulary, probes = fit_vocabulary(vocabulary, model, renderer, slots, task)
-        scorers, cut = make_scorers(model, task, renderer, slots, vocabulary, probes)
+        splits = Splits.of(model, task, renderer, slots, vocabulary, probes, config.max_new_tokens)
+        scorer = splits.scorers["search"]
         space = SearchSpace(
             tokens=vocabulary.tokens,
             slots=slots,
             embeddings=model.embeddings,
             n_examples=len(task.search),
             min_length=config.min_length,
-            strata=_labels(task.search),
+            strata=right_classes(task.search),
         )
-        sets = token_sets(config.label_sets, scorers["search"], vocabulary.tokens)
+        sets = token_sets(config.label_sets, scorer, vocabulary.tokens)
         # Who tries everything wants the true order.
         screened = screens(model, config.dtype) and not isinstance(strategy, Exhaustive)
-        budget = config.budget or default_budget(model, scorers["search"], screened)
-        starts = start_texts(config, task, name)
-        seeds = seed_rows(scorers["search"], space, starts)
+        budget = config.budget or default_budget(model, scorer, screened)
+        seeds = seed_rows(scorer, space, start_texts(config, task, name))
         space = replace(space, budget=budget, seeds=seeds)
         if sets:
             space = after_words(space, words_price(len(task.manual_for(name, template))))
@@ -146,8 +146,13 @@ class Session:
             screened = screened and not isinstance(chosen, Exhaustive)
         return cls(
             config, task, model, name, template, vocabulary, space, loss, metric, strategy,
-            reason, scorers, cut, budget, screened, sets,
+            reason, splits, budget, screened, sets,
         )  # fmt: skip
+
+    @property
+    def scorers(self) -> dict[str, Scorer]:
+        """Of each split."""
+        return self.splits.scorers
 
     @cached_property
     def screen(self) -> PromptModel | None:
@@ -191,7 +196,7 @@ class Session:
 
     def gold(self, split: str) -> IntArray:
         """`(N,)` right classes; where texts are written, 0: the only figure that a row scores."""
-        return _labels(getattr(self.task, split))
+        return right_classes(getattr(self.task, split))
 
     @property
     def class_metric(self) -> Metric:
@@ -208,8 +213,10 @@ class Session:
 
     @cached_property
     def decoding(self) -> Decoding:
-        """Greedy, up to the length of the longest text that a search row wants."""
-        return Decoding(limit=max(map(len, self.scorers["search"].targets or [()])))
+        """How texts are written: as asked, or up to the length of the longest that a search row
+        wants."""
+        longest = max(map(len, self.scorers["search"].targets or [()]))
+        return Decoding(self.config.max_new_tokens or longest, self.config.beams)
 
     def example(self) -> str:
         """The first row exactly as the model reads it, with a prompt's place shown."""
@@ -254,9 +261,11 @@ class Session:
         races = {"race": LEVEL} if config.pop("race") else {}
         later = {
             key: value
-            for key in ("fluency", "preset", "label_sets")
+            for key in ("fluency", "preset", "label_sets", "max_new_tokens")
             if (value := config.pop(key, None))
         }
+        if (beams := config.pop("beams")) > 1:
+            later["beams"] = beams
         return {
             **config,
             **races,
@@ -301,6 +310,14 @@ def choose_metric(task: Task, config: RunConfig) -> Metric | TextMetric:
     return metric
 
 
+def _check_decoding(task: Task, config: RunConfig) -> None:
+    if not task.writes and (config.beams > 1 or config.max_new_tokens is not None):
+        raise UsageError(
+            f"task '{task.name}' has labels, so that nothing is written: it takes no --beams, no "
+            "--max-new-tokens, and no prompt file that was found for texts"
+        )
+
+
 def choose_template(task: Task, wanted: str | None) -> tuple[str, Template]:
     """A template by its name in the task, or as it is written."""
     if wanted is None:
@@ -315,7 +332,3 @@ def choose_template(task: Task, wanted: str | None) -> tuple[str, Template]:
             'or write one: "{prompt} {text} {label}"'
         )
     return "custom", Template.parse(wanted)
-
-
-def _labels(rows: Sequence[Example]) -> IntArray:
-    return np.array([example.label for example in rows], dtype=np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,9 +16,52 @@ from hardprompt.scoring.places import find_probes, fitting, steady_label_ids
 from hardprompt.scoring.scorer import WRITTEN, Scorer
 from hardprompt.tasks import Example, Task
 from hardprompt.template import Template
+from hardprompt.types import IntArray
 from hardprompt.vocabulary import Vocabulary
 
 SPLITS = ("search", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A scorer for each split, how many of its texts were cut, and what they were cut for."""
+
+    scorers: dict[str, Scorer]
+    cut: dict[str, int]
+    reserved: int  # tokens of the context that are kept free behind a row
+
+    @classmethod
+    def of(
+        cls,
+        model: PromptModel,
+        task: Task,
+        renderer: Renderer,
+        slots: tuple[int, ...],
+        vocabulary: Vocabulary,
+        probes: tuple[int, int],
+        written: int | None = None,
+    ) -> Splits:
+        """`written` are the tokens that a written text may have, where that was asked for."""
+        filler = np.full(sum(slots), probes[0], dtype=np.int64)
+        longest = renderer.prompt_texts(filler, slots)
+        targets: dict[str, list[tuple[int, ...]]] = {}
+        if task.writes:
+            labels = WRITTEN
+            targets = {split: _targets(renderer, getattr(task, split)) for split in SPLITS}
+            ends = list(itertools.chain(*targets.values()))
+        else:
+            text = task.search[0].text
+            labels = steady_label_ids(renderer, task.words, text, slots, vocabulary.tokens)
+            ends = list(labels)
+        reserved = max(written or 0, *map(len, ends))
+        room = room_for(model.info.context, reserved)
+        scorers, cut = {}, {}
+        for split in SPLITS:
+            texts = [example.text for example in getattr(task, split)]
+            texts, cut[split] = cut_texts(renderer, texts, longest, room)
+            given = renderer, texts, labels, slots, probes, targets.get(split)
+            scorers[split] = Scorer(model, *given)
+        return cls(scorers, cut, reserved)
 
 
 def widths_of(
@@ -60,36 +103,11 @@ def fit_vocabulary(
     return replace(vocabulary, tokens=vocabulary.tokens[fits], notes=notes), probes
 
 
-def make_scorers(
-    model: PromptModel,
-    task: Task,
-    renderer: Renderer,
-    slots: tuple[int, ...],
-    vocabulary: Vocabulary,
-    probes: tuple[int, int],
-) -> tuple[dict[str, Scorer], dict[str, int]]:
-    filler = np.full(sum(slots), probes[0], dtype=np.int64)
-    longest = renderer.prompt_texts(filler, slots)
-    text = task.search[0].text
-    targets = {split: _targets(renderer, getattr(task, split)) for split in SPLITS}
-    if task.writes:
-        labels, ends = WRITTEN, tuple(itertools.chain(*targets.values()))
-    else:
-        labels = steady_label_ids(renderer, task.words, text, slots, vocabulary.tokens)
-        ends = labels
-    room = room_for(model.info.context, ends)
-    scorers, cut = {}, {}
-    for split in SPLITS:
-        texts = [example.text for example in getattr(task, split)]
-        texts, cut[split] = cut_texts(renderer, texts, longest, room)
-        given = targets[split] if task.writes else None
-        scorers[split] = Scorer(model, renderer, texts, labels, slots, probes, given)
-    return scorers, cut
+def right_classes(rows: Sequence[Example]) -> IntArray:
+    """`(N,)` right classes; where texts are written, 0: the only figure that a row scores."""
+    return np.array([example.label for example in rows], dtype=np.int64)
 
 
 def _targets(renderer: Renderer, rows: Sequence[Example]) -> list[tuple[int, ...]]:
-    """Tokens of what the model is to write for each row, its end included: the first reference."""
-    codec, space = renderer.codec, renderer.template.before_label
-    written = codec.following([space + row.references[0] for row in rows if row.references])
-    end = () if codec.end_id is None else (codec.end_id,)
-    return [(*ids, *end) for ids in written]
+    """Tokens of what the model is to write for each row: the first reference."""
+    return renderer.target_ids([row.references[0] for row in rows])

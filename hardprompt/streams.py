@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,7 +12,6 @@ from typing import Any, TextIO
 from hardprompt.errors import HardpromptError, UsageError, unknown
 
 KINDS = ("txt", "csv", "tsv", "jsonl")
-OWN = ("label", "probabilities")
 # What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection").
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -21,17 +20,33 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 class TextRow:
     """One row of the input: the text to classify, and all of its fields."""
 
-    text: str  # without space around it; empty where there is nothing to classify
+    text: str  # without space around it; empty where there is nothing to read
     fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One row of the output; without label and probabilities where the text was empty."""
+    """One row of the output, with label and probabilities or with what was written; without
+    either where the text was empty."""
 
     fields: Mapping[str, Any]
-    label: str | None
-    probabilities: Mapping[str, float] | None
+    label: str | None = None
+    probabilities: Mapping[str, float] | None = None
+    written: str | None = None
+
+    def answer(self, labels: Sequence[str]) -> dict[str, Any]:
+        """What is added to the fields; without labels it is a text."""
+        if not labels:
+            return {"written": self.written}
+        return {"label": self.label, "probabilities": self.probabilities}
+
+    def cells(self, labels: Sequence[str]) -> dict[str, Any]:
+        """The same as columns of a table."""
+        if not labels:
+            return {"written": self.written or ""}
+        figures = self.probabilities or {}
+        each = {f"p_{label}": figures.get(label, "") for label in labels}
+        return {"label": self.label or "", **each}
 
 
 def kind_of(path: Path, known: Sequence[str]) -> str:
@@ -143,14 +158,14 @@ def _no_field(where: str, field: str, known: Sequence[str] | Mapping[str, Any]) 
 
 
 def writer(file: TextIO, kind: str, labels: Sequence[str]) -> Callable[[Prediction], None]:
-    """Writes one prediction a call, as a line of JSON or a row of CSV."""
-    return _json_writer(file) if kind == "jsonl" else _table_writer(file, labels)
+    """Writes one prediction a call, as a line of JSON or a row of CSV; no labels: texts."""
+    return (_json_writer if kind == "jsonl" else _table_writer)(file, labels)
 
 
-def _json_writer(file: TextIO) -> Callable[[Prediction], None]:
+def _json_writer(file: TextIO, labels: Sequence[str]) -> Callable[[Prediction], None]:
     def write(row: Prediction) -> None:
-        found = {"label": row.label, "probabilities": row.probabilities}
-        file.write(json.dumps(_kept(row.fields, OWN) | found, ensure_ascii=False) + "\n")
+        found = row.answer(labels)
+        file.write(json.dumps(_kept(row.fields, found) | found, ensure_ascii=False) + "\n")
 
     return write
 
@@ -158,10 +173,10 @@ def _json_writer(file: TextIO) -> Callable[[Prediction], None]:
 def _table_writer(file: TextIO, labels: Sequence[str]) -> Callable[[Prediction], None]:
     # Lines end with CR LF, as RFC 4180 has it: only then is a cell that holds a CR quoted.
     table = csv.writer(file, lineterminator="\r\n")
-    own = ["label", *(f"p_{label}" for label in labels)]
     head: list[str] = []
 
     def write(row: Prediction) -> None:
+        own = row.cells(labels)
         fields = _kept(row.fields, own)
         if not head:
             head.extend(fields)
@@ -171,16 +186,13 @@ def _table_writer(file: TextIO, labels: Sequence[str]) -> Callable[[Prediction],
                 f"a row has the fields {', '.join(fields)}, the first one {', '.join(head)}; "
                 "a table needs the same in every row, a .jsonl file does not"
             )
-        figures = row.probabilities or {}
-        table.writerow(
-            [_safe(_cell(fields[name])) for name in head]
-            + [_safe(row.label or ""), *(figures.get(label, "") for label in labels)]
-        )
+        added = (_safe(cell) if isinstance(cell, str) else cell for cell in own.values())
+        table.writerow([*(_safe(_cell(fields[name])) for name in head), *added])
 
     return write
 
 
-def _kept(fields: Mapping[str, Any], own: Sequence[str]) -> dict[str, Any]:
+def _kept(fields: Mapping[str, Any], own: Container[str]) -> dict[str, Any]:
     """The input's fields; one that has a name of ours is kept as `input_...`."""
     return {f"input_{name}" if name in own else name: value for name, value in fields.items()}
 

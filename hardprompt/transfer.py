@@ -97,7 +97,7 @@ def _column(config: RunConfig, given: Given, results: Mapping[str, Any]) -> Colu
         found = assess(session, given)
     except HardpromptError as error:
         return Column(config.model, error=bare(error))
-    notes = cut_notes(session.cut)
+    notes = cut_notes(session.splits.cut)
     info, was = found["model"], results["model"]
     if config.model == was["name"] and info["weights"] != was["weights"]:
         notes.append("these are not the weights that the prompts were found on")

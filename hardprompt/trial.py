@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from hardprompt.classifier import Classifier
-from hardprompt.types import FloatArray
 
 DIGITS = 6
 
@@ -17,13 +16,14 @@ def try_texts(classifier: Classifier, texts: Sequence[str]) -> dict[str, Any]:
     """What the model reads and what it says, with and without the prompt, as JSON."""
     prompt = classifier.prompt
     shortened = classifier.shortened(texts)
-    scores = classifier.log_probs(shortened), classifier.without_prompt(shortened)
+    sides = _written if prompt.writes else _labelled
+    ours, theirs = sides(classifier, shortened, True), sides(classifier, shortened, False)
     found = [
         {
             "text": text,
             "cut": short != text.strip(),
-            "with": _side(classifier, short, scores[0][row], with_prompt=True),
-            "without": _side(classifier, short, scores[1][row], with_prompt=False),
+            "with": {"reads": classifier.reads(short), **ours[row]},
+            "without": {"reads": classifier.reads(short, with_prompt=False), **theirs[row]},
         }
         for row, (text, short) in enumerate(zip(texts, shortened, strict=True))
     ]
@@ -37,13 +37,24 @@ def try_texts(classifier: Classifier, texts: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _side(
-    classifier: Classifier, text: str, log_probs: FloatArray, *, with_prompt: bool
-) -> dict[str, Any]:
+def _labelled(
+    classifier: Classifier, texts: Sequence[str], with_prompt: bool
+) -> list[dict[str, Any]]:
+    """The likeliest label of each text, and the probabilities of all."""
     names = [label.name for label in classifier.prompt.labels]
-    shares = [round(float(p), DIGITS) for p in np.exp(log_probs)]
-    return {
-        "reads": classifier.reads(text, with_prompt=with_prompt),
-        "label": names[int(log_probs.argmax())],
-        "probabilities": dict(zip(names, shares, strict=True)),
-    }
+    score = classifier.log_probs if with_prompt else classifier.without_prompt
+    return [
+        {
+            "label": names[int(row.argmax())],
+            "probabilities": {
+                name: round(float(p), DIGITS) for name, p in zip(names, np.exp(row), strict=True)
+            },
+        }
+        for row in score(texts)
+    ]
+
+
+def _written(
+    classifier: Classifier, texts: Sequence[str], with_prompt: bool
+) -> list[dict[str, Any]]:
+    return [{"written": text} for text in classifier.write(texts, with_prompt=with_prompt)]

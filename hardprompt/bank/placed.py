@@ -9,7 +9,7 @@ import numpy as np
 
 from hardprompt.bank.held import Hard, Held, Prefix, Soft
 from hardprompt.classifier import SAMPLE
-from hardprompt.errors import HardpromptError
+from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.models.base import Labels, PromptModel
 from hardprompt.models.codec import ANCHOR, Codec
 from hardprompt.scoring.compile import Renderer, compile_rows, cut_texts, room_for
@@ -60,10 +60,15 @@ def placed(held: Held, model: PromptModel) -> Placed:
 
 
 def _hard(held: Hard, model: PromptModel, renderer: Renderer) -> Placed:
+    if held.prompt.writes:
+        raise UsageError(
+            "the prompt was found for texts to be written, and a bank answers with labels; use its "
+            "own write"
+        )
     held.prompt.on(model)  # raises where the text is no longer read as its ids
     prompts = held.prompt.texts
     labels = renderer.label_ids(_words(held), SAMPLE, prompts)
-    return Placed(held, renderer, prompts, labels, room_for(model.info.context, labels))
+    return Placed(held, renderer, prompts, labels, _room(model.info.context, labels))
 
 
 def _soft(held: Soft, model: PromptModel, renderer: Renderer) -> Placed:
@@ -87,7 +92,7 @@ def _soft(held: Soft, model: PromptModel, renderer: Renderer) -> Placed:
         renderer,
         tuple(renderer.prompt_texts(filler, slots)),
         labels,
-        room_for(model.info.context, labels),
+        _room(model.info.context, labels),
         slots=tuple(np.split(held.numbers, np.cumsum(slots)[:-1])),
         probes=probes,
     )
@@ -102,9 +107,13 @@ def _prefix(held: Prefix, model: PromptModel, renderer: Renderer) -> Placed:
         )
     prompts = ("",) * renderer.template.n_slots
     labels = renderer.label_ids(_words(held), SAMPLE, prompts)
-    room = room_for(model.info.context - len(held.numbers), labels)
+    room = _room(model.info.context - len(held.numbers), labels)
     prefix = held.numbers.reshape(-1, *shape)
     return Placed(held, renderer, prompts, labels, room, prefix=prefix)
+
+
+def _room(context: int, labels: Labels) -> int:
+    return room_for(context, max(map(len, labels)))
 
 
 def _words(held: Held) -> list[str]:

@@ -18,6 +18,7 @@ from hardprompt.commands.options import (
     SEARCH_ROWS,
     TEMPLATE,
     VOCABULARY,
+    decoding_options,
     model_options,
 )
 from hardprompt.commands.task_options import task_options_without_seed
@@ -47,6 +48,7 @@ from hardprompt.config import RunConfig
 )
 @VOCABULARY
 @METRIC
+@decoding_options(1)
 @click.option(
     "--budget",
     type=float,

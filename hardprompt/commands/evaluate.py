@@ -13,6 +13,7 @@ from hardprompt.commands.options import (
     OBJECTIVE,
     SEARCH_ROWS,
     TEMPLATE,
+    decoding_options,
     model_options,
 )
 from hardprompt.commands.task_options import task_options
@@ -34,6 +35,7 @@ from hardprompt.commands.terminal import prepare_libraries, print_json, print_no
 )  # fmt: skip
 @OBJECTIVE
 @METRIC
+@decoding_options(None)
 @SEARCH_ROWS
 @JSON
 def evaluate(

@@ -13,7 +13,7 @@ from hardprompt.commands.options import NUMBER, OUTPUT_DIR, RUN
 @RUN
 @click.option(
     "--to", type=click.Choice(["text", "json", "python", "transformers"]), default="text",
-    show_default=True, help="Text to paste, prompt.json, or a script that labels lines of text.",
+    show_default=True, help="Text to paste, prompt.json, or a script that answers lines of text.",
 )  # fmt: skip
 @click.option(
     "--output", type=click.Path(path_type=Path),

@@ -17,6 +17,7 @@ from hardprompt.commands.options import (
 )
 from hardprompt.commands.task_options import task_options
 from hardprompt.commands.terminal import prepare_libraries, print_json
+from hardprompt.errors import UsageError
 
 WAYS = ("probe", "ratio", "likely")
 
@@ -81,13 +82,15 @@ def labels(
     from hardprompt.report.labels import labels_report
     from hardprompt.session import Session
     from hardprompt.tasks import draft_of
-    from hardprompt.tasks.draft import build
+    from hardprompt.tasks.draft import whole_task
     from hardprompt.verbalizers.assess import assess_words, with_words
     from hardprompt.verbalizers.prepare import places
     from hardprompt.vocabulary import Vocabulary
 
     fixed = "{prompt:" in (options["template"] or "")
     config = RunConfig(**UNSEARCHED | options, length=None if fixed or texts else 1)
+    if (task := draft_of(config).task).writes:
+        raise UsageError(f"task '{task.name}' has no labels to find words for: it wants texts")
     given = [(text,) for text in dict.fromkeys(texts)]
     session = Session.prepare(config, given or None)
     if not as_json:
@@ -101,7 +104,7 @@ def labels(
     )
     file = None
     if save is not None:
-        whole = build(draft_of(config), None, None, config.seed)
+        whole = whole_task(draft_of(config), config.seed)
         file = str(write_task(with_words(whole, session, results["found"][0]), save))
     if as_json:
         print_json(results)

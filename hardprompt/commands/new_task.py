@@ -27,11 +27,11 @@ def new_task(output: Path | None, **options: Any) -> None:
     hardprompt new-task reviews.csv --labels "negative=terrible,positive=great"
     """
     from hardprompt.tasks import draft_of
-    from hardprompt.tasks.draft import build
+    from hardprompt.tasks.draft import whole_task
     from hardprompt.tasks.write import write_task
 
     choice = take_choice(options)
-    task = build(draft_of(choice), None, None, choice.seed)
+    task = whole_task(draft_of(choice), choice.seed)
     file = write_task(task, output or Path(choice.name))
     click.echo(
         f"{file}: train {len(task.search)}, dev {len(task.dev)}, test {len(task.test)} rows\n"

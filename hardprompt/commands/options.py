@@ -110,3 +110,23 @@ def loading_options(*, own: bool) -> Callable[[Command], Command]:
             help="Rows of a batch.",
         ),
     )
+
+
+def decoding_options(beams: int | None) -> Callable[[Command], Command]:
+    """How texts are written; None: as the prompt was found with."""
+    own = beams is None
+    return together(
+        click.option(
+            "--beams",
+            type=click.IntRange(min=1),
+            default=beams,
+            show_default="the prompt's own" if own else True,
+            help="Of texts to be written: beginnings kept at a time; 1 is greedy.",
+        ),
+        click.option(
+            "--max-new-tokens",
+            type=click.IntRange(min=1),
+            show_default="the prompt's own" if own else "the longest of the search rows",
+            help="Tokens of a text to be written.",
+        ),
+    )

@@ -7,14 +7,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 import click
 
-from hardprompt.commands.options import NUMBER, OUTPUT_DIR, RUN, model_options
+from hardprompt.commands.options import (
+    NUMBER,
+    OUTPUT_DIR,
+    RUN,
+    decoding_options,
+    model_options,
+)
 from hardprompt.commands.terminal import classifier_for, print_notes
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.files import written_whole
+
+if TYPE_CHECKING:
+    from hardprompt.predict import Tally
 
 STANDARD = Path("-")
 PATH = click.Path(path_type=Path)
@@ -35,16 +44,19 @@ PATH = click.Path(path_type=Path)
     help="By default what the file's name ends in; txt for standard input.",
 )  # fmt: skip
 @click.option(
-    "--text-field", default="text", show_default=True, help="The field that holds the text."
+    "--text-field",
+    show_default="text; source where texts are written",
+    help="The field that holds the text.",
 )
 @NUMBER
 @model_options(None)
+@decoding_options(None)
 @OUTPUT_DIR
 def predict(
-    run: str | None, source: Path, target: Path, input_format: str | None, text_field: str,
-    number: int, output_dir: Path, **model: Any,
+    run: str | None, source: Path, target: Path, input_format: str | None,
+    text_field: str | None, number: int, output_dir: Path, **model: Any,
 ) -> None:  # fmt: skip
-    """Label every text of a file with a found prompt: RUN, or the latest.
+    """Label every text of a file with a found prompt, or write one for each: RUN, or the latest.
 
     RUN is a run's name or folder, a prompt.json, or the word latest.
 
@@ -65,16 +77,26 @@ def predict(
         from hardprompt.predict import predict_rows
 
         name = "standard input" if source == STANDARD else str(source)
-        rows = read_texts(text, kind, text_field, name)
+        field = text_field or ("source" if prompt.writes else "text")
+        rows = read_texts(text, kind, field, name)
         with _written(target) as file, _bar(raw, source) as tick:
             write = writer(file, wanted, [label.name for label in prompt.labels])
             tally = predict_rows(classifier, rows, write, tick)
-    counts = ", ".join(f"{label} {n:,}" for label, n in tally.labels.most_common())
-    click.echo(f"labelled  {counts or 'nothing'}; of {tally.rows:,} rows", err=True)
+    done = "written" if prompt.writes else "labelled"
+    click.echo(f"{done:<9} {_counts(tally)}; of {tally.rows:,} rows", err=True)
     if tally.empty:
-        print_notes([f"rows without a text, left without a label: {tally.empty:,}"])
+        left = "an answer" if prompt.writes else "a label"
+        print_notes([f"rows without a text, left without {left}: {tally.empty:,}"])
     if tally.cut:
         print_notes([f"texts too long for the model, cut at their end: {tally.cut:,}"])
+
+
+def _counts(tally: Tally) -> str:
+    """How many rows got which label, or a text."""
+    if tally.written:
+        return f"{tally.written:,}"
+    counts = (f"{label} {n:,}" for label, n in tally.labels.most_common())
+    return ", ".join(counts) or "nothing"
 
 
 @contextmanager

@@ -41,7 +41,8 @@ def classifier_for(prompt: HardPrompt, model: dict[str, Any]) -> Classifier:
     """A prompt on its model or on the one asked for; says what differs from when it was found."""
     prepare_libraries()
     name = model.pop("model")
+    beams, limit = model.pop("beams", None), model.pop("max_new_tokens", None)
     given = {key: value for key, value in model.items() if value is not None}
-    classifier = prompt.on(prompt.load_model(name, **given))
+    classifier = prompt.on(prompt.load_model(name, **given), beams=beams, limit=limit)
     print_notes(classifier.differences)
     return classifier

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hardprompt.commands.options import JSON, NUMBER, OUTPUT_DIR, model_options
+from hardprompt.commands.options import JSON, NUMBER, OUTPUT_DIR, decoding_options, model_options
 from hardprompt.commands.terminal import classifier_for, print_json
 
 
@@ -16,12 +16,13 @@ from hardprompt.commands.terminal import classifier_for, print_json
 @click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
 @NUMBER
 @model_options(None)
+@decoding_options(None)
 @JSON
 @OUTPUT_DIR
 def trial(
     run: str, texts: tuple[str, ...], number: int, as_json: bool, output_dir: Path, **model: Any
 ) -> None:
-    """Show what the model says of texts with a found prompt, and without.
+    """Show what the model says of texts, or writes for them, with a found prompt and without.
 
     RUN is a run's name or folder, a prompt.json, or the word latest.
 

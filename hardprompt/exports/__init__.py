@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.resources import files
 from pprint import pformat
 from typing import Any
@@ -46,6 +47,8 @@ def _transformers(prompt: HardPrompt) -> str:
     before, _, after = prompt.filled(MARK).partition(MARK)
     content = {key: value for key, value in prompt.to_json().items() if key not in SKIPPED}
     row = {"before": before, "after": after, "before_label": prompt.parsed.before_label}
+    if prompt.writes:
+        content["writing"] = asdict(prompt.writing)
     return _script("with_transformers.py", content | {"row": row})
 
 

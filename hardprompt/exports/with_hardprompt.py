@@ -1,6 +1,6 @@
-"""Labels texts with a prompt that hardprompt found: one text a line in, one JSON object a line out.
+"""Answers texts with a found prompt: one text a line in, one JSON object a line out.
 
-python THIS_FILE < texts.txt > labels.jsonl
+python THIS_FILE < texts.txt > answers.jsonl
 
 Blank lines are left out. Needs hardprompt. `--model` takes the model from elsewhere than where
 the prompt was found.
@@ -16,10 +16,11 @@ from itertools import islice
 from typing import Any
 
 from hardprompt import HardPrompt
+from hardprompt.classifier import Classifier
 from hardprompt.errors import HardpromptError
 
 PROMPT: dict[str, Any] = {}
-CHUNK = 256  # texts scored together
+CHUNK = 256  # texts read together
 
 
 def main() -> None:
@@ -29,15 +30,25 @@ def main() -> None:
     classifier = prompt.on(prompt.load_model(parser.parse_args().model))
     for sentence in classifier.differences:
         sys.stderr.write(f"note: {sentence}\n")
-    names = [label.name for label in prompt.labels]
     lines = (line.strip() for line in sys.stdin)
     texts = (line for line in lines if line)
     while chunk := list(islice(texts, CHUNK)):
-        for text, row in zip(chunk, classifier.log_probs(chunk), strict=True):
-            answer: dict[str, Any] = {"text": text, "label": names[int(row.argmax())]}
-            shares = [round(math.exp(x), 6) for x in row]
-            answer["probabilities"] = dict(zip(names, shares, strict=True))
-            sys.stdout.write(json.dumps(answer) + "\n")
+        found = written(classifier, chunk) if prompt.writes else labelled(classifier, chunk)
+        for text, answer in zip(chunk, found, strict=True):
+            sys.stdout.write(json.dumps({"text": text, **answer}) + "\n")
+
+
+def written(classifier: Classifier, texts: list[str]) -> list[dict[str, Any]]:
+    return [{"written": text} for text in classifier.write(texts)]
+
+
+def labelled(classifier: Classifier, texts: list[str]) -> list[dict[str, Any]]:
+    names = [label.name for label in classifier.prompt.labels]
+    found = []
+    for row in classifier.log_probs(texts):
+        shares = dict(zip(names, [round(math.exp(x), 6) for x in row], strict=True))
+        found.append({"label": names[int(row.argmax())], "probabilities": shares})
+    return found
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Labels texts with a found prompt: one text a line in, one JSON object a line out.
+"""Answers texts with a found prompt: one text a line in, one JSON object a line out.
 
-python THIS_FILE < texts.txt > labels.jsonl
+python THIS_FILE < texts.txt > answers.jsonl
 
 Blank lines are left out. Needs torch and transformers only. `--model` takes the model from
 elsewhere than where the prompt was found, `--device cuda` runs it on a GPU.
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-# `row` is what stands before and after a text; a label's word is what the model is to write next.
+# `row` is what stands before and after a text; a label's word is what the model is to write next,
+# or without labels a text, as `writing` says.
 PROMPT: dict[str, Any] = {}
 SPARE = 16  # tokens of the context that are left free, as in the search
 
@@ -38,13 +39,16 @@ class Reader:
         self.model = model.to(device).eval()
         self.before: str = row["before"]
         self.after: str = row["after"]
-        bare, full = self.tokens("a", special=False), self.tokens("a")
-        start = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
-        self.end = len(full) - start - len(bare)  # special tokens that the tokenizer puts behind
+        self.bare, full = self.tokens("a", special=False), self.tokens("a")
+        n = len(self.bare)
+        start = next(i for i in range(len(full)) if full[i : i + n] == self.bare)
+        self.end = len(full) - start - n  # special tokens that the tokenizer puts behind
         sample = self.context("It is a text")
         joined = [sample + row["before_label"] + label["word"] for label in PROMPT["labels"]]
         self.labels = [self.encode(text)[len(self.encode(sample)) :] for text in joined]
-        self.room: int = about["context"] - max(map(len, self.labels)) - SPARE
+        how = PROMPT.get("writing", {})
+        reserved = max(*map(len, self.labels), how.get("limit", 0), how.get("reserved", 0))
+        self.room: int = about["context"] - reserved - SPARE
 
     def tokens(self, text: str, *, special: bool = True) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
@@ -69,6 +73,41 @@ class Reader:
 
     def fits(self, text: str) -> bool:
         return len(self.encode(self.context(text.rstrip()))) <= self.room
+
+    def answer(self, text: str) -> dict[str, Any]:
+        """The likeliest label with the probabilities of all; without labels what is written."""
+        if not self.labels:
+            return {"written": self.written(text)}
+        names = [label["name"] for label in PROMPT["labels"]]
+        shares = dict(zip(names, self.probabilities(text), strict=True))
+        rounded = {name: round(p, 6) for name, p in shares.items()}
+        return {"label": max(shares, key=shares.__getitem__), "probabilities": rounded}
+
+    @torch.no_grad()
+    def written(self, text: str) -> str:
+        """The first line of what the model goes on with."""
+        ids = self.encode(self.context(self.fitting(text)))
+        row = torch.tensor([ids], device=self.model.device)
+        line = self.tokens("a\n", special=False)[len(self.bare) :]
+        end = self.tokenizer.eos_token_id
+        ends = [*([] if end is None else [end]), *(line if len(line) == 1 else [])]
+        how = GenerationConfig(
+            max_new_tokens=PROMPT["writing"]["limit"],
+            num_beams=PROMPT["writing"]["beams"],
+            do_sample=False,
+            eos_token_id=ends or None,
+            pad_token_id=ends[0] if ends else 0,
+        )
+        self.model.generation_config = GenerationConfig()  # no penalties of the model's own
+        mask = torch.ones_like(row)
+        out = self.model.generate(input_ids=row, attention_mask=mask, generation_config=how)
+        new = out[0, len(ids) :].tolist()
+        kept = new[: next((i for i, token in enumerate(new) if token in ends), len(new))]
+        before, whole = (self.decode(part) for part in (self.bare, [*self.bare, *kept]))
+        return whole[len(before) :].strip().split("\n")[0].strip()
+
+    def decode(self, ids: list[int]) -> str:
+        return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
     @torch.no_grad()
     def probabilities(self, text: str) -> list[float]:
@@ -98,14 +137,10 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps")
     options = parser.parse_args()
     reader = Reader(options.model, options.device)
-    names = [label["name"] for label in PROMPT["labels"]]
     for line in sys.stdin:
         text = line.strip()
         if text:
-            shares = dict(zip(names, reader.probabilities(text), strict=True))
-            answer: dict[str, Any] = {"text": text, "label": max(shares, key=shares.__getitem__)}
-            answer["probabilities"] = {name: round(p, 6) for name, p in shares.items()}
-            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.write(json.dumps({"text": text, **reader.answer(text)}) + "\n")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def write(
         tokens = _generate(model, codec, [rows[i] for i in order[low:high]], decoding)
         return [_first_line(codec, ids) for ids in tokens]
 
-    with torch.no_grad(), _usual_attention(model):
+    with torch.no_grad(), _plain(model):
         for low, high, texts in batcher.split(len(rows), -(-widest // CROWD), run):
             found |= zip(order[low:high], texts, strict=True)
     return [found[i] for i in range(len(rows))]
@@ -102,11 +102,14 @@ def _first_line(codec: Codec, ids: list[int]) -> str:
 
 
 @contextmanager
-def _usual_attention(model: Any) -> Iterator[None]:
-    """The way that shares beginnings between rows knows no padding to the left."""
-    before = model.config._attn_implementation
+def _plain(model: Any) -> Iterator[None]:
+    """Attention as usual, since the way that shares beginnings between rows knows no padding to
+    the left; and none of the penalties that a model's own `generation_config` may bring."""
+    attention, own = model.config._attn_implementation, model.generation_config
     model.set_attn_implementation("sdpa")
+    model.generation_config = GenerationConfig()
     try:
         yield
     finally:
-        model.set_attn_implementation(before)
+        model.set_attn_implementation(attention)
+        model.generation_config = own

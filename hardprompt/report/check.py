@@ -13,20 +13,27 @@ MOST = 10  # rows listed in a line
 def check_report(found: dict[str, Any]) -> str:
     """What was looked at, every finding, and whether a search would run."""
     files = ", ".join(f"{n} {file['rows']:,} rows" for n, file in found["files"].items())
-    labels = found["labels"]
-    words = ", ".join(map(_word, labels[:MOST]))
-    words += f" and {len(labels) - MOST} more" if len(labels) > MOST else ""
     lines = {
         "task": found["task"],
         "data": files,
         "model": f"{found['model']['name']}; rows of at most {found['model']['context']:,} tokens",
         "template": found["template"],
-        "words": words,
+        **_answers(found),
     }
     head = [f"{name:<9} {escape(value)}" for name, value in lines.items()]
     notes = [f"note      {escape(note)}" for note in found["notes"]]
     findings = sorted(found["findings"], key=lambda finding: finding["level"] != "error")
     return "\n".join([*head, *notes, "", *map(_line, findings), _verdict(found)])
+
+
+def _answers(found: dict[str, Any]) -> dict[str, str]:
+    """What the model is to say: label words with their tokens, or texts of at most so many."""
+    if written := found.get("written"):
+        counts = ", ".join(f"{split} {n:,}" for split, n in written["references"].items())
+        return {"writes": f"up to {written['limit']} tokens; references: {counts}"}
+    labels = found["labels"]
+    words = ", ".join(map(_word, labels[:MOST]))
+    return {"words": words + (f" and {len(labels) - MOST} more" if len(labels) > MOST else "")}
 
 
 def _word(label: dict[str, Any]) -> str:

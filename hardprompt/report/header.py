@@ -57,8 +57,10 @@ def _answers(session: Session) -> dict[str, str]:
     task = session.task
     if task.writes:
         n = sum(len(row.references) for row in task.test)
+        decoding = session.decoding
+        way = "greedily" if decoding.beams == 1 else f"with {decoding.beams} beams"
         return {
-            "writes": f"up to {session.decoding.limit} tokens; judged by {session.metric.name}, "
+            "writes": f"up to {decoding.limit} tokens, {way}; judged by {session.metric.name}, "
             f"test has {n} references"
         }
     test = task.counts(task.test)
@@ -75,7 +77,7 @@ def _written(lines: dict[str, str], notes: list[str]) -> str:
 
 
 def _notes(session: Session) -> list[str]:
-    return [*session.task.notes, *cut_notes(session.cut)]
+    return [*session.task.notes, *cut_notes(session.splits.cut)]
 
 
 def _lengths(session: Session) -> str:

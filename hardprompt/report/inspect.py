@@ -6,7 +6,7 @@ from typing import Any
 
 from hardprompt.report.search import minimand, search_report
 from hardprompt.report.text import escape, figure, quoted, table
-from hardprompt.report.written import samples
+from hardprompt.report.written import NAMES, samples
 
 WIDTH, HEIGHT = 60, 8
 FLIPS, TEXT = 12, 76
@@ -30,7 +30,7 @@ def inspect_report(results: dict[str, Any], top: int = 10) -> str:
 def _answers(results: dict[str, Any]) -> list[str]:
     """What the best prompt makes of the test rows."""
     if written := results.get("written"):
-        return [samples(written)]
+        return [samples(written, NAMES)]
     title = f"Classes, on test, with {quoted(results['best'][0]['text'])}"
     return [f"{title}\n{class_table(results['per_class'])}", _flips(results)]
 

@@ -9,7 +9,7 @@ from hardprompt import runs
 from hardprompt.errors import UsageError
 from hardprompt.presets import PRESETS
 from hardprompt.registry import hyperparameters, strategy_class, strategy_names
-from hardprompt.report.text import escape, figure, quoted, table
+from hardprompt.report.text import digits, escape, figure, quoted, table
 from hardprompt.tasks.schema import Task
 
 
@@ -78,8 +78,10 @@ def runs_table(folders: Sequence[Path]) -> str:
     rows = []
     for folder in folders:
         if (folder / runs.RESULTS).is_file():
-            best = runs.read_results(folder)["best"][0]
-            rows.append([escape(str(folder)), figure(best["test"]), quoted(best["text"])])
+            results = runs.read_results(folder)
+            best = results["best"][0]
+            test = figure(best["test"], digits(results))
+            rows.append([escape(str(folder)), test, quoted(best["text"])])
         else:
             rows.append([escape(str(folder)), "-", "(unfinished)"])
     return table(("run", "test", "best prompt"), rows, left=(0, 2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hardprompt.report.search import legend, prompt_table
-from hardprompt.report.text import escape, figure, gain, quoted
+from hardprompt.report.text import digits, escape, figure, gain, quoted
 
 
 def readable_report(found: dict[str, Any]) -> str:
@@ -20,15 +20,16 @@ def readable_report(found: dict[str, Any]) -> str:
         f"{quoted(pick['text'])}",
         f"It keeps {figure(found['kept'], 2)} of the gain: {figure(pick['search'])}, where no "
         f"prompt has {figure(empty['search'])} and the best {figure(best['search'])}.",
-        "Price: none; it is the best prompt itself." if same else _price(found["price"]),
+        "Price: none; it is the best prompt itself." if same else _price(found),
         f"Test was opened for {found['test_opened']} prompts of this run: choose --keep by dev.",
         f'Use it: hardprompt try {escape(found["run"])}/readable.json "a text of yours"',
     ]
     return "\n".join([prompt_table(found, entries, marks, len(entries)), "", *lines])
 
 
-def _price(price: dict[str, Any]) -> str:
-    dev, test = (gain(price[split], price[f"{split}_interval"]) for split in ("dev", "test"))
+def _price(found: dict[str, Any]) -> str:
+    price, n = found["price"], digits(found)
+    dev, test = (gain(price[split], price[f"{split}_interval"], n) for split in ("dev", "test"))
     return (
         f"Price, paired with the best: dev {dev}, test {test}. Dev chose the best, so that its "
         "difference is harder on this one than it should be."

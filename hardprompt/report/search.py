@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from hardprompt.report.text import escape, figure, gain, quoted, reported, table
-from hardprompt.report.written import text_metrics
+from hardprompt.config import FEWEST_TEST_ROWS
+from hardprompt.report.text import (
+    TOO_FEW,
+    digits,
+    escape,
+    figure,
+    gain,
+    quoted,
+    reported,
+    table,
+    writes,
+)
+from hardprompt.report.written import NAMES, text_metrics
 
 HEAD = ("prompt", "search", "dev", "test [95%]", "over empty", "over manual", "fluency")
 
@@ -16,13 +27,13 @@ def search_report(results: dict[str, Any], top: int = 10) -> str:
     marks = [_marks(i, pick, entry) for i, entry in enumerate(results["best"])]
     lines = [prompt_table(results, results["best"], marks, top), ""]
     if front := results.get("front"):
-        lines += [_front_table(front, top), ""]
+        lines += [_front_table(front, top, digits(results)), ""]
     if written := results.get("written"):
-        lines += [text_metrics(written), ""]
+        lines += [text_metrics(written, NAMES), ""]
     return "\n".join([*lines, *_sentences(results)])
 
 
-def _front_table(front: list[dict[str, Any]], top: int) -> str:
+def _front_table(front: list[dict[str, Any]], top: int, decimals: int) -> str:
     """The front from the lowest loss on; of a long one, prompts at equal steps along it."""
     n = min(max(top, 2), len(front))
     shown = [front[round(i * (len(front) - 1) / max(1, n - 1))] for i in range(n)]
@@ -32,7 +43,7 @@ def _front_table(front: list[dict[str, Any]], top: int) -> str:
             figure(entry["search"]),
             figure(entry["fluency"], 1),
             str(entry["length"]),
-            figure(entry["dev"]),
+            figure(entry["dev"], decimals),
         ]
         for entry in shown
     ]
@@ -49,26 +60,34 @@ def prompt_table(
 ) -> str:
     """The first prompts, each with its mark, then no prompt and the manual ones."""
     baselines = results["baselines"]
-    n = results["task"]["rows"]["test"]
-    rows = [_row(entry, n, marks=mark) for entry, mark in zip(entries[:top], marks, strict=False)]
-    rows.append(_row(baselines["empty"], n, name="(no prompt)"))
+
+    def row(entry: dict[str, Any], *, marks: str = "", name: str | None = None) -> list[str]:
+        first = (name or quoted(entry["text"])) + _label_words(entry) + marks
+        return [first, *_figures(results, entry)]
+
+    rows = [row(entry, marks=mark) for entry, mark in zip(entries[:top], marks, strict=False)]
+    rows.append(row(baselines["empty"], name="(no prompt)"))
     if "words" in baselines:
-        rows.append(_row(baselines["words"], n, name="(no prompt)"))
+        rows.append(row(baselines["words"], name="(no prompt)"))
     shown = {entry["text"] for entry in entries}
     manual = [entry for entry in baselines["manual"] if entry["text"] not in shown]
     manual.sort(key=lambda entry: (-entry["dev"], entry["search"]))
-    rows += [_row(entry, n, name=f"(manual) {quoted(entry['text'])}") for entry in manual]
+    rows += [row(entry, name=f"(manual) {quoted(entry['text'])}") for entry in manual]
     return table(HEAD, rows)
 
 
 def legend(results: dict[str, Any], split: str = "test") -> str:
     """What the columns are."""
-    weight = results.get("fluency_weight", 0)
+    weight, rows = results.get("fluency_weight", 0), results["task"]["rows"]
     minimised = f"; minimised: {minimand(weight)}" if weight else ""
+    seen = "pairs of text and reference" if writes(results) else "rows"
+    # Of labels it stands in the table.
+    few = writes(results) and split == "test" and rows["test"] < FEWEST_TEST_ROWS
     return (
-        f"search: {results['objective']} on {results['task']['rows']['search']} rows, lower is "
-        f"better{minimised}; dev, test: {results['metric']}, higher is better; gains are paired, "
-        f"on {split}, with 95% intervals; fluency: mean log-probability of a token."
+        f"search: {results['objective']} on {rows['search']} {seen}, lower is better{minimised}; "
+        f"dev, test: {results['metric']}, higher is better; gains are paired, on {split}, with "
+        "95% intervals; fluency: mean log-probability of a token."
+        + (f"\nOnly {rows['test']} test rows: {TOO_FEW}." if few else "")
     )
 
 
@@ -82,16 +101,16 @@ def _marks(number: int, pick: int, entry: dict[str, Any]) -> str:
     return marks + (" (manual)" if entry["source"] == "manual" else "")
 
 
-def _row(
-    entry: dict[str, Any], n_test: int, *, marks: str = "", name: str | None = None
-) -> list[str]:
+def _figures(results: dict[str, Any], entry: dict[str, Any]) -> list[str]:
+    n = digits(results)
+    # Of written texts it is said once, below the table.
+    rows = FEWEST_TEST_ROWS if writes(results) else results["task"]["rows"]["test"]
     return [
-        (name or quoted(entry["text"])) + _label_words(entry) + marks,
         figure(entry["search"]),
-        figure(entry["dev"]),
-        reported(entry["test"], entry["test_interval"], n_test),
-        gain(entry["gain_empty"], entry["gain_empty_interval"]),
-        gain(entry["gain_manual"], entry["gain_manual_interval"]),
+        figure(entry["dev"], n),
+        reported(entry["test"], entry["test_interval"], rows, n),
+        gain(entry["gain_empty"], entry["gain_empty_interval"], n),
+        gain(entry["gain_manual"], entry["gain_manual_interval"], n),
         figure(entry["fluency"], 1),
     ]
 
@@ -119,7 +138,10 @@ def _sentences(results: dict[str, Any]) -> list[str]:
         lines.append("No prompt that was found beats the best manual one on dev.")
     empty = results["baselines"]["empty"]
     if best["dev"] <= empty["dev"]:
-        lines.append(f"No prompt does better on dev than none at all: {figure(empty['dev'])}.")
+        lines.append(
+            f"No prompt does better on dev than none at all: "
+            f"{figure(empty['dev'], digits(results))}."
+        )
     lines.append(
         f"{results['measured']:,.0f} of {results['budget']:,.0f} prompts measured "
         f"(ended by {results['ended']}) in {results['timing']['total']:.0f} s."
@@ -128,9 +150,6 @@ def _sentences(results: dict[str, Any]) -> list[str]:
         lines.append(_screened(screening, results["model"]["dtype"]))
     if race := results.get("race"):
         lines.append(f"race: {race['times']:.1f}x fewer rows measured; level {race['level']:g}")
-    if "written" in results:
-        lines.append(f"Next: hardprompt inspect {escape(results['run'])}")
-        return lines
     lines.append(f"Next: hardprompt inspect {escape(results['run'])}")
     lines.append(f'Use it: hardprompt try {escape(results["run"])} "a text of yours"')
     return lines

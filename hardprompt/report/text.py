@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 from hardprompt.config import FEWEST_TEST_ROWS
+from hardprompt.tasks.schema import GENERATION
 
+TOO_FEW = "too few rows for a test figure"
 BAD = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, direction, zero-width and the like
 
 
@@ -28,19 +31,31 @@ def figure(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def gain(value: float | None, interval: Sequence[float] | None) -> str:
+def writes(results: dict[str, Any]) -> bool:
+    """Whether the results are of texts that were written."""
+    return bool(results["task"].get("kind") == GENERATION)
+
+
+def digits(results: dict[str, Any]) -> int:
+    """Decimals of the metric: of texts it is a figure of 0 to 100."""
+    return 2 if writes(results) else 3
+
+
+def gain(value: float | None, interval: Sequence[float] | None, digits: int = 3) -> str:
     """`+0.120 [+0.080, +0.160]`"""
     if value is None or interval is None:
         return "-"
-    return f"{value:+.3f} [{interval[0]:+.3f}, {interval[1]:+.3f}]"
+    return f"{value:+.{digits}f} [{interval[0]:+.{digits}f}, {interval[1]:+.{digits}f}]"
 
 
-def reported(value: float | None, interval: Sequence[float] | None, rows: int) -> str:
+def reported(
+    value: float | None, interval: Sequence[float] | None, rows: int, digits: int = 3
+) -> str:
     """`0.750 [0.551, 0.880]`, and beside it a warning where the rows are too few to rely on."""
     if interval is None:
-        return figure(value)
-    few = "" if rows >= FEWEST_TEST_ROWS else " (too few rows for a test figure)"
-    return f"{figure(value)} [{interval[0]:.3f}, {interval[1]:.3f}]{few}"
+        return figure(value, digits)
+    few = "" if rows >= FEWEST_TEST_ROWS else f" ({TOO_FEW})"
+    return f"{figure(value, digits)} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]{few}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:

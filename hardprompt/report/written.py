@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from hardprompt.report.text import escape, figure, table
+from hardprompt.report.text import figure, quoted, table
 
-NAMES = {"best": "best prompt", "manual": "best manual", "empty": "(no prompt)"}
+EMPTY, MANUAL = "(no prompt)", "best manual"
+NAMES = {"best": "best prompt", "manual": MANUAL, "empty": EMPTY}  # of a search
 TEXT = 200  # characters of a text that are shown
 
 
-def text_metrics(written: dict[str, Any]) -> str:
-    """Every metric on test, of the best prompt and of the baselines."""
+def text_metrics(written: dict[str, Any], names: Mapping[str, str], split: str = "test") -> str:
+    """Every metric on a split; `names` are who wrote, in the order of the lines."""
     metrics = written["metrics"]
-    who = [name for name in NAMES if name in metrics[0]]
-    rows = [[NAMES[name], *(figure(row[name], 2) for row in metrics)] for name in who]
-    return table(("written on test", *(row["label"] for row in metrics)), rows)
+    rows = [
+        [shown, *(figure(row[name], 2) for row in metrics)]
+        for name, shown in names.items()
+        if name in metrics[0]
+    ]
+    return table((f"written on {split}", *(row["label"] for row in metrics)), rows)
 
 
-def samples(written: dict[str, Any]) -> str:
-    """The first test rows: source, reference, and what was written."""
+def samples(written: dict[str, Any], names: Mapping[str, str], split: str = "test") -> str:
+    """The first rows of a split: source, reference, and what was written."""
+    width = max(map(len, ("reference", *names.values())))
     blocks = []
     for row in written["samples"]:
         lines = {"source": row["source"], "reference": row["references"][0]}
-        lines |= {NAMES[name]: row[name] for name in NAMES if name in row}
-        blocks.append("\n".join(f"{name:<12} {_short(text)}" for name, text in lines.items()))
-    return "Written on test\n" + "\n\n".join(blocks)
+        lines |= {shown: row[name] for name, shown in names.items() if name in row}
+        blocks.append("\n".join(f"{name:<{width}} {_short(text)}" for name, text in lines.items()))
+    return f"Written on {split}\n" + "\n\n".join(blocks)
 
 
 def _short(text: str) -> str:
-    safe = escape(text)
+    safe = quoted(text)
     return safe if len(safe) <= TEXT else f"{safe[: TEXT - 3]}..."

@@ -15,6 +15,8 @@ from hardprompt.scoring.plan import Row
 from hardprompt.template import Part, Slot, Template
 from hardprompt.types import EMPTY, IntArray
 
+SPARE = 16  # tokens of a context that stay free, beside all that is known to come
+
 
 @dataclass(frozen=True)
 class Renderer:
@@ -154,6 +156,12 @@ class Renderer:
             found.append(tuple(ids[len(before) : end]) if clean else None)
         return found
 
+    def target_ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Tokens of texts to be written, each with the end of what a model writes."""
+        space, end = self.template.before_label, self.codec.end_id
+        behind = () if end is None else (end,)
+        return [(*ids, *behind) for ids in self.codec.following([space + text for text in texts])]
+
     def _around(self, row: Row) -> tuple[list[int], list[int]]:
         (ids,) = row.segments
         place = len(ids) if row.label is None else row.label[1]
@@ -245,10 +253,16 @@ def too_long(
     return found
 
 
-def room_for(context: int, labels: Labels) -> int:
-    """Tokens that a row may have before its label word."""
+def room_for(context: int, reserved: int) -> int:
+    """Tokens that a row may have before the `reserved` ones of its label word, or of what is
+    written; raises `UsageError` where nothing is left."""
     # Manual prompts may be longer than the slot; they get a little room of their own.
-    return context - max(map(len, labels)) - 16
+    room = context - reserved - SPARE
+    if room < 1:
+        raise UsageError(
+            f"{reserved} tokens to be written leave no room for a text in the model's {context}"
+        )
+    return room
 
 
 def _cut(renderer: Renderer, text: str, prompts: Sequence[str], room: int) -> str:

@@ -97,7 +97,14 @@ def build(draft: Draft, search_rows: int | None, dev_rows: int | None, seed: int
     )
 
 
+def whole_task(draft: Draft, seed: int) -> Task:
+    """The task with all of its rows, and with all references of each."""
+    task = build(draft, None, None, seed)
+    return replace(task, search=written(draft.parts["train"])) if task.writes else task
+
+
 def _build_writing(draft: Draft, search_rows: int | None, dev_rows: int | None, seed: int) -> Task:
+    _check_sources(draft)
     rows = {split: written(draft.parts[split]) for split in SPLITS}
     task = replace(
         draft.task,
@@ -106,6 +113,15 @@ def _build_writing(draft: Draft, search_rows: int | None, dev_rows: int | None, 
         test=rows["test"],
     )
     return replace(task, notes=(*task.notes, *_shared_texts(task)))
+
+
+def _check_sources(draft: Draft) -> None:
+    whole = draft.whole
+    if whole is not None and len({same_text(row.text) for row in whole.rows}) < FEWEST:
+        raise HardpromptError(
+            f"{whole.path} is to be split in three: it needs {FEWEST} or more different texts in "
+            f"'{whole.text_field}'"
+        )
 
 
 def _check_labels(draft: Draft, task: Task) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hardprompt.errors import HardpromptError
 from hardprompt.tasks.files import read_records
-from hardprompt.tasks.rows import SURROGATE, Part, Row, sampled
+from hardprompt.tasks.rows import Fault, Part, Row, broken, sampled, text_fault
 from hardprompt.tasks.schema import Example
 
 SOURCE, REFERENCES = "source", "references"  # the fields of a file that says nothing else
@@ -21,20 +21,34 @@ def is_writing(path: Path | str) -> bool:
 
 def written(part: Part) -> tuple[Example, ...]:
     """Every row as source and references; raises at the first that cannot be used."""
-    return tuple(
-        Example(_text(part, row, part.text_field, row.text), references=references(part, row))
-        for row in part.rows
-    )
+    found = []
+    for row in part.rows:
+        wrong = row_fault(part, row)
+        if wrong is not None:
+            raise HardpromptError(wrong.message)
+        found.append(Example(str(row.text).strip(), references=references(row)))
+    return tuple(found)
 
 
-def references(part: Part, row: Row) -> tuple[str, ...]:
-    """The right answers of a row: a list of texts, or a single one."""
-    given = row.label if isinstance(row.label, list) else [row.label]
+def references(row: Row) -> tuple[str, ...]:
+    """The right answers of a row without fault: a list of texts, or a single one."""
+    return tuple(str(text).strip() for text in _listed(row))
+
+
+def row_fault(part: Part, row: Row) -> Fault | None:
+    """What keeps a row with references from being used; None: nothing."""
+    wrong = text_fault(part, row)
+    if wrong is not None:
+        return wrong
+    where, given = f"{part.path} line {row.line}: '{part.label_field}'", _listed(row)
     if not given:
-        raise HardpromptError(
-            f"{part.path} line {row.line}: '{part.label_field}' must hold a text or more"
-        )
-    return tuple(_text(part, row, part.label_field, text) for text in given)
+        return Fault("reference", f"{where} must hold a text or more")
+    for text in given:
+        if not isinstance(text, str) or not text.strip():
+            return Fault("reference", f"{where} must be a non-empty text, got {text!r}")
+        if broken(text):
+            return Fault("reference", f"{where} holds half a character (a lone surrogate)")
+    return None
 
 
 def pairs(rows: tuple[Example, ...], most: int | None, seed: int) -> tuple[Example, ...]:
@@ -45,13 +59,5 @@ def pairs(rows: tuple[Example, ...], most: int | None, seed: int) -> tuple[Examp
     return sampled(each, most, seed)
 
 
-def _text(part: Part, row: Row, field: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise HardpromptError(
-            f"{part.path} line {row.line}: '{field}' must be a non-empty text, got {value!r}"
-        )
-    if SURROGATE.search(value):
-        raise HardpromptError(
-            f"{part.path} line {row.line}: '{field}' holds half a character (a lone surrogate)"
-        )
-    return value.strip()
+def _listed(row: Row) -> list[object]:
+    return row.label if isinstance(row.label, list) else [row.label]

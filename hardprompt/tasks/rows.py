@@ -39,7 +39,7 @@ class Row(NamedTuple):
 class Fault(NamedTuple):
     """Why a row cannot be used."""
 
-    kind: str  # empty, text or label
+    kind: str  # empty, text, label or reference
     message: str
 
 
@@ -83,7 +83,7 @@ def _check_field(records: Sequence[Record], path: Path, field: str) -> None:
 def label_name(value: object) -> str | None:
     """A label as a name, whether a file holds words or numbers; None where there is none."""
     if isinstance(value, str):
-        return None if _broken(value) else value.strip() or None
+        return None if broken(value) else value.strip() or None
     if isinstance(value, bool):
         return str(value).lower()  # as JSON writes it
     if isinstance(value, (int, float)) and value == value:
@@ -91,7 +91,7 @@ def label_name(value: object) -> str | None:
     return None
 
 
-def _broken(text: str) -> bool:
+def broken(text: str) -> bool:
     """Whether a text holds halves of characters, as JSON may, which no file or model takes."""
     return SURROGATE.search(text) is not None
 
@@ -113,7 +113,16 @@ def label_index(value: object, names: Sequence[str]) -> int | None:
 
 
 def fault(part: Part, row: Row, names: Sequence[str]) -> Fault | None:
-    """What keeps a row from being used; None: nothing."""
+    """What keeps a row with a label from being used; None: nothing."""
+    wrong = text_fault(part, row)
+    if wrong is not None or label_index(row.label, names) is not None:
+        return wrong
+    where = f"{part.path} line {row.line}"
+    return Fault("label", f"{where}: unknown label {row.label!r}; {_hint(row.label, names)}")
+
+
+def text_fault(part: Part, row: Row) -> Fault | None:
+    """What keeps the text of a row from being read; None: nothing."""
     where = f"{part.path} line {row.line}"
     text = row.text
     if text is None or (isinstance(text, str) and not text.strip()):
@@ -122,12 +131,10 @@ def fault(part: Part, row: Row, names: Sequence[str]) -> Fault | None:
         )
     if not isinstance(text, str):
         return Fault("text", f"{where}: '{part.text_field}' must be a text, got {text!r}")
-    if _broken(text):
+    if broken(text):
         return Fault(
             "text", f"{where}: '{part.text_field}' holds half a character (a lone surrogate)"
         )
-    if label_index(row.label, names) is None:
-        return Fault("label", f"{where}: unknown label {row.label!r}; {_hint(row.label, names)}")
     return None
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.tasks.draft import SPLITS
 from hardprompt.tasks.load import TASK_FILE
-from hardprompt.tasks.schema import Example, Task
+from hardprompt.tasks.references import REFERENCES, SOURCE
+from hardprompt.tasks.schema import GENERATION, Example, Task
 
 TOML = """\
 # A task for hardprompt, made from {source}. Everything here may be edited.
@@ -23,30 +24,35 @@ TOML = """\
 [task]
 name = {name}
 version = "1"  # raise it when you change the task, so that results can be told apart
-labels = {labels}  # as the rows name them
+{answers}
 default_template = {template}  # one of [templates]
-
-# The word that the model is to write for each label. They must differ; common words, of one
-# token each, work best. `hardprompt check` shows how a model reads them.
-[label_words]
 {words}
-
-# Where prompt, text and label word stand; words of your own may stand between. The names are
+# Where {places} stand; words of your own may stand between. The names are
 # free, --template takes one. Several slots need their widths: {{prompt:2}} tone {{prompt:3}}.
 [templates]
 {templates}
 
 # Prompts that you would write by hand, by template. The search starts from them, and they are
-# measured beside what it finds. Where they hold label words, change them together.
+# measured beside what it finds.{manual_words}
 [manual]
 {manual}
 
-# Files in this folder, one {{"text": "...", "label": "..."}} a line. The search sees train, dev
-# ranks what it finds, test only reports: no text should stand in two of them.
+# Files in this folder, of lines such as
+#   {row}
+# The search sees train, dev ranks what it finds, test only reports: no text should stand in two
+# of them.
 [data]
 train = "train.jsonl"
 dev = "dev.jsonl"
 test = "test.jsonl"
+"""
+
+WORDS = """\
+
+# The word that the model is to write for each label. They must differ; common words, of one
+# token each, work best. `hardprompt check` shows how a model reads them.
+[label_words]
+{words}
 """
 
 
@@ -89,22 +95,50 @@ def _write(path: Path, content: str) -> None:
 
 
 def _lines(task: Task, rows: Iterable[Example]) -> str:
-    records = ({"text": row.text, "label": task.labels[row.label].name} for row in rows)
+    records = (_record(task, row) for row in rows)
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
 
 
+def _record(task: Task, row: Example) -> dict[str, object]:
+    if task.writes:
+        return {SOURCE: row.text, REFERENCES: list(row.references)}
+    return {"text": row.text, "label": task.labels[row.label].name}
+
+
 def _toml(task: Task, folder: Path) -> str:
-    words = {label.name: _quoted(label.word) for label in task.labels}
     return TOML.format(
+        **(_of_texts() if task.writes else _of_labels(task)),
         source=_quoted(Path(task.source).name),
         file=shlex.quote(str(folder / TASK_FILE)),
         name=_quoted(task.name),
-        labels=_list(label.name for label in task.labels),
         template=_quoted(task.default_template),
-        words=_table(words),
         templates=_table({name: _quoted(text) for name, text in task.templates.items()}),
         manual=_table({name: _list(prompts, "\n    ") for name, prompts in task.manual.items()}),
     )
+
+
+def _of_labels(task: Task) -> dict[str, str]:
+    """What only tasks with labels have."""
+    words = {label.name: _quoted(label.word) for label in task.labels}
+    names = _list(label.name for label in task.labels)
+    return {
+        "answers": f"labels = {names}  # as the rows name them",
+        "words": WORDS.format(words=_table(words)),
+        "places": "prompt, text and label word",
+        "manual_words": " Where they hold label words, change them together.",
+        "row": '{"text": "...", "label": "..."}',
+    }
+
+
+def _of_texts() -> dict[str, str]:
+    """What only tasks with texts to be written have."""
+    return {
+        "answers": f'kind = "{GENERATION}"  # texts are to be written',
+        "words": "",
+        "places": "prompt and source",
+        "manual_words": "",
+        "row": '{"source": "...", "references": ["...", "..."]}',
+    }
 
 
 def _table(values: Mapping[str, str]) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hardprompt.judge import rounded
 from hardprompt.metrics import interval, paired_gain
-from hardprompt.results import about_model, about_task, rounded
+from hardprompt.results import about_model, about_task
 from hardprompt.session import Session, versions
 from hardprompt.tasks import Task
 from hardprompt.tasks.schema import Label

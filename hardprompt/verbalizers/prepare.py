@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hardprompt.config import AUTO, RunConfig
+from hardprompt.errors import UsageError
 from hardprompt.session import Session
 from hardprompt.verbalizers.find import find_words, own_words
 from hardprompt.verbalizers.joint import after_words, words_price
@@ -22,6 +23,10 @@ def prepared(config: RunConfig) -> Session:
     if config.labels != AUTO or config.label_sets:
         return Session.prepare(config)
     plain = Session.prepare(replace(config, labels=None))
+    if plain.task.writes:
+        raise UsageError(
+            f"--labels auto finds words for labels; task '{plain.task.name}' wants texts"
+        )
     after_words(plain.space, words_price(len(plain.manual)))  # raises where nothing would be left
     ban = None if config.ban is None else Path(config.ban)
     vocabulary = Vocabulary.build(plain.model.codec, len(plain.model.embeddings), ban=ban)
