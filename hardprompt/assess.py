@@ -128,7 +128,7 @@ def assess(session: Session, given: Given, split: str = "test") -> dict[str, Any
         for prompt, number in zip(given.prompts, words, strict=True)
     ]
     found.sort(key=lambda candidate: (-candidate.dev, candidate.loss))
-    judge, writes = Judge(evaluator, baselines, split), session.task.writes
+    judge = Judge(evaluator, baselines, split)
     return {
         "schema": SCHEMA,
         "split": split,
