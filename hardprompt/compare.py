@@ -23,6 +23,9 @@ from hardprompt.standings import as_csv, assemble
 
 TABLE, CSV = "table.json", "table.csv"
 RECORD = "hardprompt.compare.record/2"
+# Of a record's header: a short space may be searched whole, so in full precision, and which tokens
+# find a place depends on how many stand side by side.
+BY_LENGTH = ("length", "dtype", "vocabulary")
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,8 @@ class Comparison:
             raise HardpromptError(
                 f"'{path}' is a {record['schema']}, not a {RECORD}; start a new comparison"
             )
-        if other := differences(record["header"], session.header()):
+        carried = "fitted_at_length" in record  # by a sweep, from another length
+        if other := changes(record["header"], session, any_length=carried):
             raise HardpromptError(
                 f"'{self.folder}' cannot be resumed, because these differ: {'; '.join(other)}"
             )
@@ -171,6 +175,13 @@ class Comparison:
             kind = {"discrete": method.discrete, "portable": method.portable}
             record |= kind | took | _measured(session, fitted)
         runs.write_json(self._path(name, seed), record)
+
+
+def changes(header: dict[str, Any], session: Session, *, any_length: bool = False) -> list[str]:
+    """In what a record's header is not the session's; `any_length`: but for what the length
+    decides."""
+    kept = {key: header.get(key) for key in BY_LENGTH} if any_length else {}
+    return differences(header, session.header() | kept)
 
 
 def record_name(method: str, seed: int) -> str:

@@ -90,8 +90,6 @@ def test_methods_without_a_length_are_fitted_once_for_a_model(options):
             paths = [next(folder.glob(f"*__len{n}/{name}__seed{seed}.json")) for n in (1, 2)]
             first, second = (json.loads(path.read_text(encoding="utf8")) for path in paths)
             assert second.pop("fitted_at_length") == 1
-            assert second["header"].pop("length") == 2
-            assert first["header"].pop("length") == 1
             assert first == second
 
 
@@ -113,6 +111,17 @@ def test_every_length_of_a_model_costs_the_same(options, monkeypatch):
     for part in results["parts"]:
         table = json.loads((folder / part["folder"] / "table.json").read_text(encoding="utf8"))
         assert table["budget"] == {"prompts": 10.0, "rows": 240.0}
+
+
+def test_lengths_may_be_searched_in_other_ways(options, monkeypatch):
+    """The short space is searched whole and in full precision, the long one is not."""
+    monkeypatch.setattr(session, "screens", lambda model, dtype: True)
+    results = swept(*options, "--budget", "250")
+    assert [part["skipped"] for part in results["parts"]] == [None, None]
+    records = [next(only_run(options).glob(f"*__len{n}/search__seed0.json")) for n in (1, 2)]
+    headers = [json.loads(path.read_text(encoding="utf8"))["header"] for path in records]
+    assert headers[0]["dtype"] == "float32"
+    assert headers[1]["dtype"] == "float32, searched in bfloat16"
 
 
 def test_plots_show_every_method_once(options, tiny_folder, other_folder):

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hardprompt import runs
-from hardprompt.compare import CSV, TABLE, CompareConfig, record_name
+from hardprompt.compare import CSV, TABLE, CompareConfig, changes, record_name
 from hardprompt.errors import HardpromptError
-from hardprompt.ledger import differences
 from hardprompt.session import Session
 from hardprompt.sweep.config import Part, SweepConfig
 
@@ -58,17 +57,15 @@ class SweepFolder:
             if not known or (self.of(part) / name).exists():
                 continue
             record = runs.read_json(known[0])
-            own = record["header"]["length"]
-            record["fitted_at_length"] = record.get("fitted_at_length", own)
-            record["header"]["length"] = part.length
-            runs.write_json(self.of(part) / name, record)
+            at = {"fitted_at_length": record["header"]["length"]}
+            runs.write_json(self.of(part) / name, record | at)
 
     def _check(self, part: Part, session: Session) -> None:
         seed = session.config.seed
         for folder in self._alike(part):
             for path in folder.glob(record_name("*", seed)):
-                was = runs.read_json(path)["header"]
-                if other := differences(was, session.header() | {"length": was["length"]}):
+                header = runs.read_json(path)["header"]
+                if other := changes(header, session, any_length=True):
                     raise HardpromptError(
                         f"'{self.path}' cannot be resumed, because these differ: {'; '.join(other)}"
                     )
