@@ -53,6 +53,7 @@ def assemble(
         "task": {
             "name": task.name,
             "version": task.version,
+            "kind": task.kind,
             "labels": {label.name: label.word for label in task.labels},
             "rows": {split: len(getattr(task, split)) for split in ("search", "dev", "test")},
         },

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hardprompt.report.header import header
-from hardprompt.report.text import escape, figure, gain, quoted, table
+from hardprompt.report.text import digits, escape, figure, gain, quoted, table
 
 if TYPE_CHECKING:
     from hardprompt.session import Session
@@ -59,7 +59,7 @@ def cost_line(
 
 
 def _quality(results: dict[str, Any]) -> str:
-    several = len(results["seeds"]) > 1
+    several, n = len(results["seeds"]) > 1, digits(results)
     head = [*QUALITY[:3], *([SEEDS] if several else []), *QUALITY[3:]]
     rows = []
     for row in results["methods"]:
@@ -70,10 +70,10 @@ def _quality(results: dict[str, Any]) -> str:
         rows.append(
             [
                 name,
-                figure(row["dev"]),
-                f"{figure(row['test'])} {_bounds(row['test_interval'])}",
-                *([_bounds(row["test_runs_interval"])] if several else []),
-                gain(row["gain"], row["gain_interval"]),
+                figure(row["dev"], n),
+                f"{figure(row['test'], n)} {_bounds(row['test_interval'], n)}",
+                *([_bounds(row["test_runs_interval"], n)] if several else []),
+                gain(row["gain"], row["gain_interval"], n),
                 *("yes" if row[key] else "no" for key in ("readable", "portable")),
             ]
         )
@@ -98,9 +98,9 @@ def _cost(results: dict[str, Any]) -> str:
     return table(COST, rows) if rows else ""
 
 
-def _bounds(interval: Sequence[float]) -> str:
+def _bounds(interval: Sequence[float], n: int) -> str:
     low, high = interval
-    return f"[{low:.3f}, {high:.3f}]"
+    return f"[{low:.{n}f}, {high:.{n}f}]"
 
 
 def _sentences(results: dict[str, Any]) -> list[str]:

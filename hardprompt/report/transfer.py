@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hardprompt.config import FEWEST_TEST_ROWS
-from hardprompt.report.text import escape, figure, gain, quoted, table
+from hardprompt.report.text import digits, escape, figure, gain, quoted, table
 
 LONGEST = 28  # letters of a model's name that are shown
 
@@ -20,8 +20,12 @@ def transfer_report(results: dict[str, Any]) -> str:
     return "\n\n".join([dev, test, "\n".join([*_sentences(results), *_notes(results)])])
 
 
-def _matrix(results: dict[str, Any], title: str, cell: Callable[[Entry], str]) -> str:
+def _matrix(results: dict[str, Any], title: str, show: Callable[[Entry, int], str]) -> str:
     """A row for each prompt, a column for each model; `*` where dev is best."""
+
+    def cell(entry: Entry) -> str:
+        return show(entry, digits(results))
+
     models = [model for model in results["models"] if model["skipped"] is None]
     columns = [n for n, model in enumerate(results["models"]) if model["skipped"] is None]
     rows = [
@@ -42,15 +46,16 @@ def _matrix(results: dict[str, Any], title: str, cell: Callable[[Entry], str]) -
     return table((title, *(_short(model["name"]) for model in models)), rows)
 
 
-def _dev(entry: Entry) -> str:
-    return figure(entry["dev"])
+def _dev(entry: Entry, n: int) -> str:
+    return figure(entry["dev"], n)
 
 
-def _test(entry: Entry) -> str:
+def _test(entry: Entry, n: int) -> str:
     """`0.746 +0.049 [+0.016, +0.080]`"""
     if entry["gain_empty"] is None:
-        return figure(entry["test"])
-    return f"{figure(entry['test'])} {gain(entry['gain_empty'], entry['gain_empty_interval'])}"
+        return figure(entry["test"], n)
+    gained = gain(entry["gain_empty"], entry["gain_empty_interval"], n)
+    return f"{figure(entry['test'], n)} {gained}"
 
 
 def _marked(text: str, entry: Entry, best: bool) -> str:
