@@ -1,4 +1,4 @@
-"""The tasks inside the package keep what their cards promise."""
+"""The tasks with labels inside the package keep what their cards promise."""
 
 import re
 from collections import Counter
@@ -12,10 +12,11 @@ from hardprompt.cli import main
 from hardprompt.models.codec import Codec
 from hardprompt.tasks import load_task, task_names
 
+# Those whose answer is a text are looked over in test_written_data.py.
 LENGTHS = {"sentiment": (5, 40), "topic": (8, 45)}  # fewest and most words of a row
 
 
-@pytest.fixture(scope="module", params=task_names())
+@pytest.fixture(scope="module", params=LENGTHS)
 def task(request):
     return load_task(request.param, search_rows=None, dev_rows=None)
 

@@ -147,6 +147,7 @@ def test_labels_written_wrongly_are_misuse(written):
         parse_labels(written)
 
 
+WRITTEN = "".join(f'{{"source": "{text}", "references": ["x"]}}\n' for text in "cde")
 BAD_FILES = [
     ("x.csv", "", {}, "is empty"),
     ("x.csv", "text,label\n", {}, "is empty"),
@@ -170,10 +171,10 @@ BAD_FILES = [
     ("x.jsonl", '{"text": 5, "label": "x"}\n{"text": "b", "label": "y"}\n', {}, "got 5"),
     ("x.jsonl", '{"text": "\\ud800", "label": "x"}\n{"text": "b", "label": "y"}\n', {}, "half a"),
     ("x.jsonl", '{"text": "a", "text2": "b", "label": "x"}\n', {}, "holds text pairs"),
-    ("x.jsonl", '{"source": "a", "references": []}\n', {}, "must hold a text or more"),
-    ("x.jsonl", '{"source": "a", "references": [""]}\n', {}, "non-empty text, got ''"),
-    ("x.jsonl", '{"source": "a", "references": ["b", 1]}\n', {}, "non-empty text, got 1"),
-    ("x.jsonl", '{"source": 1, "references": ["b"]}\n', {}, "'source' must be"),
+    ("x.jsonl", WRITTEN + '{"source": "a", "references": []}\n', {}, "must hold a text or more"),
+    ("x.jsonl", WRITTEN + '{"source": "a", "references": [""]}\n', {}, "non-empty text, got ''"),
+    ("x.jsonl", WRITTEN + '{"source": "a", "references": ["b", 1]}\n', {}, "non-empty text, got 1"),
+    ("x.jsonl", WRITTEN + '{"source": 1, "references": ["b"]}\n', {}, "'source' must be"),
 ]
 
 
