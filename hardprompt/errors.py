@@ -23,6 +23,10 @@ def bare(error: HardpromptError) -> HardpromptError:
     return type(error)(str(error))
 
 
+class UnfitModel(HardpromptError):
+    """A model of this kind cannot be used this way; the message says why."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not there, with the nearest one that is."""
     names = sorted(known)

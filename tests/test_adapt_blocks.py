@@ -7,11 +7,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, MambaConfig
 
-from hardprompt.adapt.base import UnfitModel
 from hardprompt.adapt.blocks import blocks_of, final_norm_of, outputs_of
 from hardprompt.adapt.bottleneck import Bottleneck
 from hardprompt.adapt.finetune import FineTuning
-from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.errors import HardpromptError, UnfitModel, UsageError
 from tests.conftest import FAMILIES, configs
 from tests.families import MASKED, louder, masked_configs
 

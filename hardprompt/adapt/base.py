@@ -10,12 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 from torch.nn import Parameter
 
-from hardprompt.errors import HardpromptError
-
-
-class UnfitModel(HardpromptError):
-    """A model of this kind cannot be adapted this way; the message says why."""
-
 
 @dataclass(frozen=True)
 class Adapted:

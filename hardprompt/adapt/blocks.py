@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from hardprompt.adapt.base import UnfitModel
+from hardprompt.errors import UnfitModel
 
 ATTENTION = "att"  # in the name of every family's attention
 FINAL_NORMS = ("norm", "ln_f", "norm_f", "final_layer_norm", "final_layernorm")

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from hardprompt.adapt import through_peft
-from hardprompt.adapt.base import Adaptation, Adapted, UnfitModel
+from hardprompt.adapt.base import Adaptation, Adapted
+from hardprompt.errors import UnfitModel
 
 KIND = "ADAPTION_PROMPT"  # as `peft` calls it
 SPARED = 2  # lowest layers that stay as they are: the paper adapts 30 of 32

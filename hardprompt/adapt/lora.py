@@ -10,7 +10,8 @@ import numpy as np
 from transformers.pytorch_utils import Conv1D
 
 from hardprompt.adapt import through_peft
-from hardprompt.adapt.base import Adaptation, Adapted, UnfitModel
+from hardprompt.adapt.base import Adaptation, Adapted
+from hardprompt.errors import UnfitModel
 
 KIND = "LORA"  # as `peft` calls it
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from hardprompt.adapt.base import Adaptation, Adapted
 from hardprompt.adapt.peft_files import base_of, read_adapter, write_adapter
-from hardprompt.adapt.prefix_model import PrefixModel, keys_and_values_of
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.models.prefixed import PrefixModel, keys_and_values_of
 
 KIND, NUMBERS = "PREFIX_TUNING", "prompt_embeddings"  # as `peft` calls them
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from hardprompt.adapt.base import Adapted, UnfitModel
+from hardprompt.adapt.base import Adapted
 from hardprompt.adapt.peft_files import CONFIG, WEIGHTS, base_of, read_adapter
 from hardprompt.adapt.tensors import trained_tensors, write_tensors
-from hardprompt.errors import HardpromptError
+from hardprompt.errors import HardpromptError, UnfitModel
 
 ADAPTER = ".default."  # in names of parameters; left out on disk
 ROOT = "base_model.model."  # before all names on disk

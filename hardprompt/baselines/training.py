@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hardprompt.adapt.base import Adaptation, UnfitModel
+from hardprompt.adapt.base import Adaptation
 from hardprompt.baselines.base import BACKWARD, Bench, Unfit
 from hardprompt.baselines.tuning import Plan, Trained, minibatches
+from hardprompt.errors import UnfitModel
 from hardprompt.models.base import Labels
 from hardprompt.models.batched import BatchedModel
 from hardprompt.models.trainable import Copy

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from hardprompt.adapt.prefix_model import keys_and_values_of
 from hardprompt.models.base import Labels, ModelInfo
 from hardprompt.models.batched import BatchedModel, as_input
 from hardprompt.models.codec import Codec
 from hardprompt.models.mixed import pick, reading_only
+from hardprompt.models.prefixed import keys_and_values_of
 from hardprompt.models.targets import Targets
 from hardprompt.models.writer import Decoding, write
 from hardprompt.scoring.batching import Batcher

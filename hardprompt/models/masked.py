@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hardprompt.adapt.base import UnfitModel
-from hardprompt.errors import HardpromptError
+from hardprompt.errors import HardpromptError, UnfitModel
 from hardprompt.models.base import Labels
 from hardprompt.models.batched import BatchedModel
 from hardprompt.models.mixed import pick, reading_only

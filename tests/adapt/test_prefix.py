@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from hardprompt.adapt.base import UnfitModel
 from hardprompt.adapt.prefix import Prefix, read_prefix, write_prefix
-from hardprompt.adapt.prefix_model import PrefixModel, keys_and_values_of
-from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.errors import HardpromptError, UnfitModel, UsageError
 from hardprompt.models.causal import CausalModel
+from hardprompt.models.prefixed import PrefixModel, keys_and_values_of
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.plan import Row
 from tests.families import masked_configs

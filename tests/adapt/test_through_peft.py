@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from hardprompt.adapt.base import UnfitModel
 from hardprompt.adapt.llama_adapter import LlamaAdapter
 from hardprompt.adapt.lora import Lora
-from hardprompt.errors import HardpromptError
+from hardprompt.errors import HardpromptError, UnfitModel
 from tests.families import masked_configs
 
 TEXT = [[20, 21, 22, 23, 24], [30, 31, 32, 33, 34]]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from hardprompt.adapt.base import UnfitModel
+from hardprompt.errors import UnfitModel
 from hardprompt.models.cascade import NAME
 
 
