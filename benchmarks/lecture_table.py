@@ -4,8 +4,8 @@
 
 E2E, WebNLG (seen, unseen, all by the data's own field) and DART: 300 training rows, 200 test
 rows, every text metric. Writes a JSON file and a Markdown table; a benchmark that was stopped goes
-on where it was, between methods and inside a search. `--task` runs one data set alone, so that
-several can run side by side; each call writes what is finished by then.
+on where it was, between methods and inside a search. `--task` runs some data sets alone, so that
+several can run side by side; each call writes the tables of all that are finished by then.
 """
 
 from __future__ import annotations
@@ -161,13 +161,12 @@ def main() -> None:
     for task in args.task:
         found = {"model": args.model, "budget": args.budget, "template": args.template}
         found["methods"] = summary(task, run(args, task))
-        # A file for each data set until all are there: several may be run side by side.
+        # A file for each data set: several may be run side by side.
         runs.write_json(ROOT / f"{task}.json", found)
     files = {task: ROOT / f"{task}.json" for task in TASKS}
-    if all(path.exists() for path in files.values()):
-        results = {task: runs.read_json(path) for task, path in files.items()}
-        runs.write_json(args.out.with_suffix(".json"), results)
-        runs.write_text(args.out.with_suffix(".md"), report(args, results))
+    results = {task: runs.read_json(path) for task, path in files.items() if path.exists()}
+    runs.write_json(args.out.with_suffix(".json"), results)
+    runs.write_text(args.out.with_suffix(".md"), report(args, results))
 
 
 def report(args: argparse.Namespace, results: dict[str, Row]) -> str:
@@ -202,14 +201,14 @@ def report(args: argparse.Namespace, results: dict[str, Row]) -> str:
 
 def _table(task: str, part: str, methods: dict[str, Row]) -> list[str]:
     labels = [text_metric_named(name).label for name in METRICS]
-    head = ["method", "trained", *labels, "published"]
+    head = ["method", "trained", "stored", *labels, "published"]
     lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
     for name in reversed(METHODS):
         row = methods[name]
         known = PUBLISHED[task].get(name) if part == "all" else None
         cells = [
             NAMES[name],
-            f"{row['trained']:,.0f}",
+            *(f"{row[size]:,.0f}" for size in ("trained", "stored")),
             *(f"{row['figures'][part][metric]:.2f}" for metric in METRICS),
             "-" if known is None else f"{known:.1f}",
         ]
