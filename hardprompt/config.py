@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,14 @@ class TaskChoice:
         """What the data, and a run on it, are called after."""
         path = Path(self.data or self.task or DEFAULT_TASK)
         return path.parent.resolve().name if path.name == "task.toml" else path.stem
+
+
+def check_models(models: Sequence[str], revision: str | None) -> None:
+    """Where a command takes several models; raises `UsageError`."""
+    if not models or len(set(models)) < len(models):
+        raise UsageError(f"--model takes different models, got '{','.join(models)}'")
+    if revision is not None and len(models) > 1:
+        raise UsageError(f"--revision is of one model, but --model names {len(models)}")
 
 
 def without_password(url: str) -> str:

@@ -44,6 +44,8 @@ class Evaluator:
 
     def __init__(self, session: Session, ledger: Records) -> None:
         self.session, self._ledger = session, ledger
+        # Of written texts: every figure of a prompt comes from them, and counting takes long.
+        self._outcomes: dict[tuple[str, tuple[str, ...]], Outcome] = {}
 
     def log_probs(self, prompts: Sequence[str], split: str, words: int | None = None) -> FloatArray:
         """`(N, classes)` of one prompt, from the ledger where it was measured before. `words` is
@@ -73,9 +75,12 @@ class Evaluator:
     def outcome(self, prompts: Sequence[str], split: str, words: int | None = None) -> Outcome:
         """What the session's figures judge: predicted classes, or statistics of written texts."""
         figures = self.session.figures(split)
-        if isinstance(figures, TextFigures):
-            return figures.outcome(self.written(prompts, split))
-        return self.predictions(prompts, split, words)
+        if not isinstance(figures, TextFigures):
+            return self.predictions(prompts, split, words)
+        key = split, tuple(prompts)
+        if key not in self._outcomes:
+            self._outcomes[key] = figures.outcome(self.written(prompts, split))
+        return self._outcomes[key]
 
     def written(self, prompts: Sequence[str], split: str) -> list[str]:
         """What the model writes for each row, from the ledger where it was written before."""

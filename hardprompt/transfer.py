@@ -9,7 +9,7 @@ from typing import Any
 
 from hardprompt import runs
 from hardprompt.assess import UNSEARCHED, Given, assess
-from hardprompt.config import AUTO, RunConfig
+from hardprompt.config import AUTO, RunConfig, check_models
 from hardprompt.errors import HardpromptError, UsageError, bare
 from hardprompt.report.header import cut_notes
 from hardprompt.session import Session
@@ -66,12 +66,9 @@ def transfer(
 
 
 def _check(models: Sequence[str], loading: Mapping[str, Any], config: RunConfig) -> None:
-    if not models or len(set(models)) < len(models):
-        raise UsageError(f"--model takes different models, got '{','.join(models)}'")
+    check_models(models, loading.get("revision"))
     if config.model in models:
         raise UsageError(f"'{config.model}' is the run's own model, which is always measured")
-    if loading.get("revision") is not None and len(models) > 1:
-        raise UsageError(f"--revision is of one model, but --model names {len(models)}")
 
 
 def _with_words(config: RunConfig, entries: Sequence[Mapping[str, Any]]) -> tuple[RunConfig, Given]:

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from transformers.pytorch_utils import Conv1D
+from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 
 from hardprompt.errors import HardpromptError
 from hardprompt.models.causal import CausalModel
 from hardprompt.models.choose import causal_model, unusual
 from hardprompt.models.codec import Codec
-from hardprompt.models.gelu import ROWS, Conv1DGelu, TanhGelu
+from hardprompt.models.gelu import HAS_ONEDNN, ROWS, FusedMLP, TanhGelu
 from hardprompt.models.labels import LabelTrie
 from hardprompt.models.load import _info, load_model, screening_model
 from hardprompt.models.reader import Reader
@@ -311,22 +311,36 @@ def test_the_fast_gelu_is_the_tanh_approximation(dtype, atol):
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 5e-6), (torch.bfloat16, 0.04)])
 def test_a_layer_and_its_gelu_in_one_step_are_both(dtype, atol):
     """In float32 oneDNN sums in another order than addmm: some units of the last place of 5."""
-    generator = torch.Generator().manual_seed(0)
-    layer = Conv1D(24, 8)
-    layer.weight.data.normal_(generator=generator)
-    layer.bias.data.normal_(generator=generator)
-    layer, x = layer.to(dtype), torch.randn(3, 5, 8, generator=generator).to(dtype)
-    fused = Conv1DGelu(layer)
-    assert fused.state_dict().keys() == layer.state_dict().keys()
-    right = torch.nn.functional.gelu(
-        x.double() @ layer.weight.double() + layer.bias.double(), approximate="tanh"
-    )
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(n_embd=8)
+    plain = GPT2MLP(24, config).to(dtype).eval()
+    for weight in plain.parameters():
+        weight.data.normal_()
+    fused, x = FusedMLP(plain), torch.randn(3, 5, 8).to(dtype)
+    assert fused.state_dict().keys() == plain.state_dict().keys()
+    inputs = [part.double() for part in (x, plain.c_fc.weight, plain.c_fc.bias)]
+    states, weight, bias = inputs
+    active = torch.nn.functional.gelu(states @ weight + bias, approximate="tanh")
+    right = active @ plain.c_proj.weight.double() + plain.c_proj.bias.double()
     with torch.no_grad():
-        torch.testing.assert_close(fused(x).double(), right, atol=atol, rtol=0.01)
+        assert fused._plain(x) == HAS_ONEDNN
+        torch.testing.assert_close(fused(x).double(), right, atol=atol, rtol=0.02)
     tracked = fused(x)
     tracked.sum().backward()
-    torch.testing.assert_close(tracked.double(), right, atol=atol, rtol=0.01)
-    assert torch.isfinite(layer.weight.grad).all()
+    torch.testing.assert_close(tracked.double(), right, atol=atol, rtol=0.02)
+    assert torch.isfinite(plain.c_fc.weight.grad).all()
+
+
+@torch.no_grad()
+def test_a_layer_that_was_adapted_is_called_as_such():
+    fused, x = FusedMLP(GPT2MLP(24, transformers.GPT2Config(n_embd=8)).eval()), torch.ones(1, 8)
+    plain, own = fused(x), fused.c_fc
+    handle = own.register_forward_hook(lambda layer, inputs, output: output + 1)
+    assert not torch.equal(fused(x), plain)
+    handle.remove()
+    torch.testing.assert_close(fused(x), plain)
+    fused.c_fc = torch.nn.Sequential(own, torch.nn.ReLU())
+    assert not torch.equal(fused(x), plain)
 
 
 @pytest.mark.parametrize("template", ["text first", "prompt first", "around"])

@@ -13,8 +13,10 @@ from hardprompt.evaluation import Evaluator, Memory
 from hardprompt.models.writer import Decoding
 from hardprompt.objective import Batch
 from hardprompt.prompt import HardPrompt
+from hardprompt.scoring.compile import Renderer
 from hardprompt.session import Session
 from hardprompt.tasks import load_task
+from hardprompt.template import Template
 from tests.conftest import call
 
 PLACES = ["harbour", "market", "library", "station", "bridge", "garden", "museum", "river"]
@@ -59,7 +61,7 @@ def test_the_loss_is_the_mean_over_references_of_a_tokens_surprise(session):
     surprises = []
     for example in session.task.search:
         head = codec.encode(f"{prompts[0]} {example.text} Summary:")
-        end = [*codec.following([f" {example.references[0]}"])[0], codec.end_id]
+        end = [*codec.encode(f"a {example.references[0]}")[len(codec.encode("a")) :], codec.end_id]
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([head + end])).logits[0]
         log_probs = logits.log_softmax(-1)[len(head) - 1 : -1]
@@ -69,6 +71,24 @@ def test_the_loss_is_the_mean_over_references_of_a_tokens_surprise(session):
     assert told.loss[0] == pytest.approx(np.mean(surprises), abs=tolerance)
     evaluator = Evaluator(session, Memory())
     assert evaluator.loss(prompts) == pytest.approx(np.mean(surprises), abs=1e-5)
+
+
+@pytest.mark.parametrize("end", [" {label}", "\n{label}", " Headline:\n{label}"])
+def test_what_is_to_be_written_is_read_as_it_stands_in_its_row(session, end):
+    codec = session.model.codec
+    renderer = Renderer(codec, Template.parse("{prompt} {source}" + end))
+    texts = ["harbour opens again", "Foo is back", "7 bridges"]
+    found = renderer.target_ids(texts)
+    for text, ids in zip(texts, found, strict=True):
+        whole = codec.encode("Say it The market opens." + end.replace("{label}", text))
+        assert whole[-(len(ids) - 1) :] == list(ids[:-1])
+        assert ids[-1] == codec.end_id
+
+
+def test_a_text_that_melts_into_the_template_is_refused(session):
+    renderer = Renderer(session.model.codec, Template.parse("{prompt} {source} anti{label}"))
+    with pytest.raises(HardpromptError, match="melts into 'anti' before it"):
+        renderer.target_ids(["septic harbour", "gravity", "cipate"])
 
 
 def test_greedy_writing_takes_the_likeliest_token_each_time(session):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,16 +10,16 @@ import torch
 from torch import Tensor
 
 from hardprompt.adapt import through_peft
-from hardprompt.adapt.base import Adaptation, Adapted
+from hardprompt.adapt.base import Adapted
+from hardprompt.adapt.through_peft import ThroughPeft
 from hardprompt.errors import UnfitModel
 
-KIND = "ADAPTION_PROMPT"  # as `peft` calls it
 SPARED = 2  # lowest layers that stay as they are: the paper adapts 30 of 32
 TOLERANCE = 1e-4  # of a logit, relative to the largest: rounding
 
 
 @dataclass(frozen=True)
-class LlamaAdapter(Adaptation):
+class LlamaAdapter(ThroughPeft):
     """Attention of the top layers also reads `length` learned prompts, in a softmax of its own,
     times a gate that begins at zero: training begins at the model itself.
 
@@ -30,6 +29,7 @@ class LlamaAdapter(Adaptation):
     """
 
     name: ClassVar[str] = "llama-adapter"
+    kind: ClassVar[str] = "ADAPTION_PROMPT"
     length: int = 10
     layers: int | None = None  # from the top; None: all but the lowest `SPARED`
 
@@ -47,14 +47,6 @@ class LlamaAdapter(Adaptation):
             kind = model.config.model_type
             raise UnfitModel(f"peft's llama-adapter changes this model of type '{kind}' untrained")
         return adapted
-
-    def save(self, adapted: Adapted, folder: Path) -> list[str]:
-        peft = through_peft.import_peft(self.name)
-        return through_peft.save(adapted, self._config(peft, adapted.model), folder)
-
-    @classmethod
-    def load(cls, folder: Path, model: Any) -> Any:
-        return through_peft.load(through_peft.import_peft(cls.name), folder, model, KIND)
 
     def _config(self, peft: Any, model: Any) -> Any:
         known = peft.tuners.adaption_prompt.config.TRANSFORMERS_MODEL_CONFIG

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from transformers.pytorch_utils import Conv1D
 
 from hardprompt.adapt import through_peft
-from hardprompt.adapt.base import Adaptation, Adapted
+from hardprompt.adapt.base import Adapted
+from hardprompt.adapt.through_peft import ThroughPeft
 from hardprompt.errors import UnfitModel
-
-KIND = "LORA"  # as `peft` calls it
 
 
 @dataclass(frozen=True)
-class Lora(Adaptation):
+class Lora(ThroughPeft):
     """`rank` numbers for each input and output of the weights that `targets` names, times
     `alpha / rank`. One of the two matrices begins at zero, so training begins at the model."""
 
     name: ClassVar[str] = "lora"
+    kind: ClassVar[str] = "LORA"
     rank: int = 8
     alpha: int = 16
     targets: tuple[str, ...] = ()  # ends of modules' names; none: the family's in peft's table
@@ -31,14 +30,6 @@ class Lora(Adaptation):
         config = self._config(peft, model)
         details = {"rank": self.rank, "alpha": self.alpha, "targets": self._targets(peft, model)}
         return through_peft.attach(peft, model, config, rng, **details)
-
-    def save(self, adapted: Adapted, folder: Path) -> list[str]:
-        peft = through_peft.import_peft(self.name)
-        return through_peft.save(adapted, self._config(peft, adapted.model), folder)
-
-    @classmethod
-    def load(cls, folder: Path, model: Any) -> Any:
-        return through_peft.load(through_peft.import_peft(cls.name), folder, model, KIND)
 
     def _config(self, peft: Any, model: Any) -> Any:
         return peft.LoraConfig(

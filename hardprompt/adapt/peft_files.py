@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from hardprompt import runs
-from hardprompt.adapt.tensors import write_tensors
+from hardprompt.adapt.tensors import load_tensors, write_tensors
 from hardprompt.errors import HardpromptError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -29,10 +27,7 @@ def read_adapter(folder: Path, kind: str) -> tuple[dict[str, Any], dict[str, Ten
     if config.get("peft_type") != kind:
         found = config.get("peft_type")
         raise HardpromptError(f"'{folder / CONFIG}' must have peft_type {kind}, it has {found}")
-    try:
-        return config, load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise HardpromptError(f"cannot read '{folder / WEIGHTS}': {error}") from None
+    return config, load_tensors(folder / WEIGHTS)
 
 
 def base_of(model: Any) -> dict[str, Any]:

@@ -32,13 +32,18 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     return path.name
 
 
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by their names."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise HardpromptError(f"cannot read '{path}': {error}") from None
+
+
 @torch.no_grad()
 def read_tensors(path: Path, model: Any) -> None:
     """Puts them into the model's parameters of the same names."""
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise HardpromptError(f"cannot read '{path}': {error}") from None
+    tensors = load_tensors(path)
     own = dict(model.named_parameters())
     wrong = [n for n, tensor in tensors.items() if n not in own or own[n].shape != tensor.shape]
     if wrong:

@@ -4,15 +4,16 @@ saved as it saves them."""
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from hardprompt.adapt.base import Adapted
+from hardprompt.adapt.base import Adaptation, Adapted
 from hardprompt.adapt.peft_files import CONFIG, WEIGHTS, base_of, read_adapter
 from hardprompt.adapt.tensors import trained_tensors, write_tensors
 from hardprompt.errors import HardpromptError, UnfitModel
@@ -62,6 +63,23 @@ def load(peft: Any, folder: Path, model: Any, kind: str) -> Any:
         reason = str(error).strip().splitlines()[0]
         raise HardpromptError(f"'{folder}' does not belong to this model: {reason}") from None
     return loaded.get_base_model().eval().requires_grad_(False)
+
+
+class ThroughPeft(Adaptation):
+    """An adaptation that is `peft`'s own, by its settings."""
+
+    kind: ClassVar[str]  # what `peft` calls it
+
+    @abstractmethod
+    def _config(self, peft: Any, model: Any) -> Any:
+        """Its settings as `peft` takes them; raises `UnfitModel`."""
+
+    def save(self, adapted: Adapted, folder: Path) -> list[str]:
+        return save(adapted, self._config(import_peft(self.name), adapted.model), folder)
+
+    @classmethod
+    def load(cls, folder: Path, model: Any) -> Any:
+        return load(import_peft(cls.name), folder, model, cls.kind)
 
 
 @contextmanager

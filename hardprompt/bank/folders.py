@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from hardprompt.adapt.peft_files import CONFIG, WEIGHTS
 from hardprompt.bank.held import Prefix, Soft
-from hardprompt.baselines.soft_files import ABOUT, OWN, PEFT_CONFIG, PEFT_WEIGHTS, SCHEMA
+from hardprompt.baselines.soft_files import ABOUT, OWN, SCHEMA
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.models.base import ModelInfo, PromptModel
 from hardprompt.shape import fault, read_outside
@@ -45,7 +46,7 @@ def read_soft(folder: Path, model: PromptModel) -> Soft:
         points = tensor(folder / OWN, "points")
     else:
         _check_kind(folder, "PROMPT_TUNING")
-        points = tensor(folder / PEFT_WEIGHTS, NUMBERS)[len(inside) :]
+        points = tensor(folder / WEIGHTS, NUMBERS)[len(inside) :]
     return Soft(about.labels, about.template, tuple(about.content["slots"]), points)
 
 
@@ -53,7 +54,7 @@ def read_prefix(folder: Path, model: PromptModel) -> Prefix:
     """The prefix in a folder that `peft` could load."""
     about = _read_about(folder, SHAPE, model.info)
     _check_kind(folder, "PREFIX_TUNING")
-    return Prefix(about.labels, about.template, tensor(folder / PEFT_WEIGHTS, NUMBERS))
+    return Prefix(about.labels, about.template, tensor(folder / WEIGHTS, NUMBERS))
 
 
 def tensor(path: Path, name: str) -> FloatArray:
@@ -105,7 +106,7 @@ def _read_about(folder: Path, shape: dict[str, Any], info: ModelInfo) -> About:
 
 
 def _check_kind(folder: Path, kind: str) -> None:
-    path = folder / PEFT_CONFIG
+    path = folder / CONFIG
     content = read_outside(path, "adapter of peft")
     if wrong := fault(content, {"peft_type": str}):
         raise HardpromptError(f"'{path}' is no adapter of peft: {wrong}")

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+import torch
 
 from hardprompt import runs
+from hardprompt.adapt.peft_files import write_adapter
+from hardprompt.adapt.tensors import write_tensors
 from hardprompt.session import Session
 from hardprompt.types import FloatArray
 
 SCHEMA = "hardprompt.soft/1"
 ABOUT, OWN = "hardprompt.json", "soft_prompt.safetensors"
-PEFT_CONFIG, PEFT_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def save_soft_prompt(folder: Path, session: Session, points: FloatArray) -> list[str]:
@@ -25,17 +26,14 @@ def save_soft_prompt(folder: Path, session: Session, points: FloatArray) -> list
     front (a beginning-of-sequence token) stands before our slot, so there it becomes the first
     virtual tokens, and the text is to be encoded without special tokens.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    points = np.ascontiguousarray(points, dtype=np.float32)
+    points = points.astype(np.float32)
     if comes_first(session):
         prefix = list(session.model.codec.prefix)
         rows = np.concatenate([session.model.embeddings[prefix], points]).astype(np.float32)
-        _write(folder / PEFT_WEIGHTS, {"prompt_embeddings": rows})
-        runs.write_json(folder / PEFT_CONFIG, _peft_config(session, len(rows)))
-        names = [PEFT_CONFIG, PEFT_WEIGHTS]
+        config = _peft_config(session, len(rows))
+        names = write_adapter(folder, config, {"prompt_embeddings": torch.from_numpy(rows)})
     else:
-        _write(folder / OWN, {"points": points})
-        names = [OWN]
+        names = [write_tensors(folder / OWN, {"points": torch.from_numpy(points)})]
     inside = session.model.codec.prefix if comes_first(session) else ()
     return [*names, write_about(folder, session, inside)]
 
@@ -77,9 +75,3 @@ def write_about(folder: Path, session: Session, inside: Sequence[int] = ()) -> s
     }
     runs.write_json(folder / ABOUT, content)
     return ABOUT
-
-
-def _write(path: Path, tensors: dict[str, FloatArray]) -> None:
-    part = path.with_suffix(".part")
-    save_file(tensors, part, metadata={"format": "pt"})
-    part.replace(path)

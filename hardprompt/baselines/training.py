@@ -13,7 +13,7 @@ from hardprompt.baselines.base import BACKWARD, Bench, Unfit
 from hardprompt.baselines.tuning import Plan, Trained, minibatches
 from hardprompt.errors import UnfitModel
 from hardprompt.models.base import Labels
-from hardprompt.models.batched import BatchedModel
+from hardprompt.models.batched import BatchedModel, logits_room
 from hardprompt.models.trainable import Copy
 from hardprompt.scoring.plan import Row, group_rows
 from hardprompt.scoring.scorer import score_rows
@@ -101,8 +101,10 @@ class Training:
             losses = row_losses(self._model, rows, self._labels, self._gold, ordered[low:high])
             return torch.autograd.grad(losses.sum() / len(ordered), trained, allow_unused=True)
 
-        # A backward pass holds the activations of every layer: twice the room.
-        width = 2 * int(lengths.max())
+        # A backward pass holds the activations of every layer: twice the room. A text to be
+        # written also takes the logits of all of its places.
+        told = max(rows[number].target for number in numbers)
+        width = 2 * (int(lengths.max()) + told * logits_room(self._copy.module))
         for _, _, slopes in self._copy.batcher.split(len(ordered), width, run):
             for total, slope in zip(totals, slopes, strict=True):
                 if slope is not None:  # a weight that these rows do not use

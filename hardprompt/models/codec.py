@@ -96,13 +96,12 @@ class Codec:
         found: int | None = self._tokenizer.eos_token_id
         return found
 
-    def following(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text as it is read after other text, whatever that is."""
-        if not texts:
-            return []
-        anchor, _ = self._anchor
-        encoded = self._tokenizer([ANCHOR + text for text in texts], add_special_tokens=False)
-        return [list(ids)[len(anchor) :] for ids in encoded["input_ids"]]
+    def following(self, texts: Sequence[str], before: str = ANCHOR) -> list[list[int] | None]:
+        """Ids of each text as it is read after other text that ends in `before`; None where it
+        melts into that, so that it has no tokens of its own."""
+        head, *wholes = self.encode_many([before, *(before + text for text in texts)])
+        n = len(head)
+        return [ids[n:] if ids[:n] == head and len(ids) > n else None for ids in wholes]
 
     def decode(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)

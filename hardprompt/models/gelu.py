@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import Module, functional
+from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 from transformers.pytorch_utils import Conv1D
 
 CUBIC, SLOPE = 0.044715, 2 * math.sqrt(2 / math.pi)
@@ -34,28 +35,35 @@ class TanhGelu(Module):
         return out
 
 
-class Conv1DGelu(Conv1D):
-    """A linear layer of GPT-2 and its activation, on a CPU in one step by oneDNN.
+class FusedMLP(Module):
+    """GPT-2's MLP: on a CPU its first layer and the activation are one step of oneDNN, which
+    activates the product while it lies in the caches, before it is rounded.
 
-    The product is activated while it lies in the caches, before it is rounded.
+    The layers stay what they are, and are called as such where they are trained or adapted.
     """
 
-    def __init__(self, layer: Conv1D) -> None:
-        super().__init__(layer.nf, layer.nx)  # type: ignore[no-untyped-call]
-        self.weight, self.bias = layer.weight, layer.bias
-        self._activation = TanhGelu()
+    def __init__(self, mlp: GPT2MLP) -> None:
+        super().__init__()
+        self.c_fc, self.c_proj, self.act, self.dropout = mlp.c_fc, mlp.c_proj, mlp.act, mlp.dropout
 
     def forward(self, states: Tensor) -> Tensor:
-        tracked = torch.is_grad_enabled() and (states.requires_grad or self.weight.requires_grad)
-        if tracked or states.device.type != "cpu" or not HAS_ONEDNN:
-            activated: Tensor = self._activation(
-                super().forward(states)  # type: ignore[no-untyped-call]
+        layer = self.c_fc
+        if self._plain(states):
+            states = torch.ops.mkldnn._linear_pointwise(
+                states, layer.weight.t(), layer.bias, "gelu", [], "tanh"
             )
-            return activated
-        fused: Tensor = torch.ops.mkldnn._linear_pointwise(
-            states, self.weight.t(), self.bias, "gelu", [], "tanh"
-        )
-        return fused
+        else:
+            states = self.act(layer(states))
+        out: Tensor = self.dropout(self.c_proj(states))
+        return out
+
+    def _plain(self, states: Tensor) -> bool:
+        """Whether the first layer is GPT-2's own and nothing asks for a gradient."""
+        layer = self.c_fc
+        if not HAS_ONEDNN or states.device.type != "cpu" or type(layer) is not Conv1D:
+            return False
+        tracked = states.requires_grad or layer.weight.requires_grad
+        return not layer._forward_hooks and not (tracked and torch.is_grad_enabled())
 
 
 def _activated(x: Tensor) -> Tensor:

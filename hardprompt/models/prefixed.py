@@ -31,6 +31,7 @@ class PrefixModel(nn.Module):
         if plain.config._attn_implementation == NAME:  # is handed no mask, and so reads no cache
             raise ValueError("a prefix needs attention of transformers' own, such as 'sdpa'")
         self.plain, self.prefix = plain, prefix
+        self._keeps_logits = "logits_to_keep" in inspect.signature(plain.forward).parameters
         self.length = len(self.keys_and_values())
 
     def __getattr__(self, name: str) -> Any:
@@ -75,11 +76,12 @@ class PrefixModel(nn.Module):
             options["attention_mask"] = torch.cat([seen, attention_mask], 1)
         if position_ids is not None:
             options["position_ids"] = position_ids + self.length
+        if self._keeps_logits:
+            options["logits_to_keep"] = logits_to_keep
         return self.plain(
             input_ids=input_ids,
             inputs_embeds=inputs_embeds,
             past_key_values=past_key_values,
-            logits_to_keep=logits_to_keep,
             **options,
         )
 

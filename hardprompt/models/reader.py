@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Identity, functional
+from torch.nn import functional
 from transformers.activations import NewGELUActivation
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 
@@ -19,7 +19,7 @@ from hardprompt.models.cascade import (
     last_layer_once,
     parts_after_attention,
 )
-from hardprompt.models.gelu import Conv1DGelu, TanhGelu
+from hardprompt.models.gelu import FusedMLP, TanhGelu
 from hardprompt.models.labels import LabelTrie
 from hardprompt.models.targets import Targets
 
@@ -34,10 +34,10 @@ class Reader:
         self._model = model
         n_layers = int(model.config.get_text_config().num_hidden_layers)
         self._last_layer = n_layers - 1
+        _fuse(model)  # before its parts are looked for
         self._after_attention = parts_after_attention(model, n_layers)
         self._per_logits = logits_room(model)
         model.set_attn_implementation(NAME)
-        _fuse(model)
 
     def room_for(self, trie: LabelTrie) -> int:
         """Tokens that a batch must count for the label words of each row."""
@@ -155,5 +155,6 @@ def _fuse(model: Any) -> None:
         for name, child in module.named_children():
             if isinstance(child, NewGELUActivation):
                 setattr(module, name, TanhGelu())
-        if isinstance(module, GPT2MLP) and isinstance(module.act, TanhGelu):
-            module.c_fc, module.act = Conv1DGelu(module.c_fc), Identity()
+            elif isinstance(child, GPT2MLP) and isinstance(child.act, NewGELUActivation):
+                child.act = TanhGelu()
+                setattr(module, name, FusedMLP(child))

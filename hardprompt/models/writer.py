@@ -89,7 +89,8 @@ def _left_padded(model: Any, rows: Sequence[IntArray | FloatArray]) -> tuple[Ten
 def _ends(codec: Codec) -> list[int]:
     """Tokens after which nothing is read any more."""
     (line,) = codec.following([LINE_END])
-    return [*([] if codec.end_id is None else [codec.end_id]), *(line if len(line) == 1 else [])]
+    ends = [] if codec.end_id is None else [codec.end_id]
+    return [*ends, *line] if line is not None and len(line) == 1 else ends
 
 
 def _before(ids: list[int], ends: Sequence[int]) -> list[int]:

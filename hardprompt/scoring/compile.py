@@ -10,7 +10,7 @@ import numpy as np
 
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.models.base import Labels
-from hardprompt.models.codec import Codec
+from hardprompt.models.codec import ANCHOR, Codec
 from hardprompt.scoring.plan import Row
 from hardprompt.template import Part, Slot, Template
 from hardprompt.types import EMPTY, IntArray
@@ -157,10 +157,21 @@ class Renderer:
         return found
 
     def target_ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Tokens of texts to be written, each with the end of what a model writes."""
+        """Tokens of texts to be written, each with the end of what a model writes. Raises where
+        one melts into the words of the template before it."""
         space, end = self.template.before_label, self.codec.end_id
-        behind = () if end is None else (end,)
-        return [(*ids, *behind) for ids in self.codec.following([space + text for text in texts])]
+        last = self.template.parts[-1] if self.template.parts else None
+        before = last if isinstance(last, str) else ANCHOR
+        found = []
+        following = self.codec.following([space + text for text in texts], before)
+        for text, ids in zip(texts, following, strict=True):
+            if ids is None:
+                raise HardpromptError(
+                    f"the text to be written {text[:40]!r} melts into {before.strip()!r} before it "
+                    "with this tokenizer; put a space or a line end before {label} in the template"
+                )
+            found.append((*ids, *(() if end is None else (end,))))
+        return found
 
     def _around(self, row: Row) -> tuple[list[int], list[int]]:
         (ids,) = row.segments

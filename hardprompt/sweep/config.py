@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hardprompt import __version__, runs
 from hardprompt.compare import CompareConfig
-from hardprompt.config import RunConfig
+from hardprompt.config import RunConfig, check_models
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.session import choose_metric, choose_template
 from hardprompt.tasks import Task, load_choice
@@ -43,12 +43,9 @@ class SweepConfig:
     ) -> SweepConfig:
         """Checks what can be checked without a model; raises `UsageError`."""
         compare = CompareConfig.of(search, methods, seeds)
-        if not models or len(set(models)) < len(models):
-            raise UsageError(f"--model takes different models, got '{','.join(models)}'")
+        check_models(models, search.revision)
         if not lengths or min(lengths) < 1 or len(set(lengths)) < len(lengths):
             raise UsageError(f"--len takes different numbers from 1, got {list(lengths)}")
-        if search.revision is not None and len(models) > 1:
-            raise UsageError(f"--revision is of one model, but --model names {len(models)}")
         config = cls(search, tuple(models), tuple(sorted(lengths)), compare.methods, compare.seeds)
         task = config.task()
         choose_metric(task, search)

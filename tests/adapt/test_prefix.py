@@ -13,9 +13,10 @@ from hardprompt.models.prefixed import PrefixModel, keys_and_values_of
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.plan import Row
 from tests.families import masked_configs
+from tests.training import TEXT, train
 
 PLAIN = ["gpt2", "llama", "qwen2", "gemma", "opt", "gpt_neox"]  # of conftest's families
-PROMPT, TEXT = [5, 6, 7, 8], [[20, 21, 22, 23, 24], [30, 31, 32, 33, 34]]
+PROMPT = [5, 6, 7, 8]
 EXACT = {"atol": 1e-5, "rtol": 1e-5}  # rounding in float32, of logits of up to 10
 WAYS = pytest.mark.parametrize("projection", [True, False], ids=["network", "direct"])
 
@@ -128,19 +129,6 @@ def test_attention_that_reads_no_cache_is_refused(make_model, rng):
     model.set_attn_implementation("hardprompt_cascade")
     with pytest.raises(ValueError, match="attention of transformers' own"):
         Prefix().attach(model, rng)
-
-
-def train(adapted, steps=8):
-    optimizer = torch.optim.AdamW(adapted.trained, lr=0.02)
-    losses = []
-    for _ in range(steps):
-        out = adapted.model(input_ids=torch.tensor(TEXT)).logits[:, -1]
-        loss = torch.nn.functional.cross_entropy(out, torch.tensor([50, 51]))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
 
 
 @WAYS

@@ -11,8 +11,8 @@ from hardprompt.adapt.llama_adapter import LlamaAdapter
 from hardprompt.adapt.lora import Lora
 from hardprompt.errors import HardpromptError, UnfitModel
 from tests.families import masked_configs
+from tests.training import TEXT, train
 
-TEXT = [[20, 21, 22, 23, 24], [30, 31, 32, 33, 34]]
 EXACT = {"atol": 1e-5, "rtol": 1e-5}  # rounding in float32, of logits of up to 10
 CASES = [
     *((Lora(), family) for family in ("gpt2", "llama", "qwen2", "gemma", "opt", "gpt_neox")),
@@ -53,19 +53,6 @@ def attach(way, model, seed=0):
 @torch.no_grad()
 def logits(model):
     return model(input_ids=torch.tensor(TEXT)).logits
-
-
-def train(adapted, steps=8):
-    optimizer = torch.optim.AdamW(adapted.trained, lr=0.02)
-    losses = []
-    for _ in range(steps):
-        out = adapted.model(input_ids=torch.tensor(TEXT)).logits[:, -1]
-        loss = torch.nn.functional.cross_entropy(out, torch.tensor([50, 51]))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses
 
 
 @EACH
