@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from hardprompt.adapt import peft_files
 from hardprompt.adapt.bottleneck import Bottleneck
 from hardprompt.adapt.finetune import FineTuning
-from hardprompt.adapt.peft_files import WEIGHTS
 from hardprompt.baselines.base import Bench
 from hardprompt.baselines.bbt import BlackBoxTuning, Subspace, _coordinates
 from hardprompt.baselines.soft_files import OWN
@@ -159,7 +159,7 @@ def test_black_box_tuning_reads_forwards_only_and_keeps_points(bench):
     assert bench.backward == 0
     assert fitted.trained == fitted.details["coordinates"]
     assert fitted.n_bytes == 4 * fitted.stored == 4 * 2 * 64
-    assert {OWN, WEIGHTS} & set(fitted.details["files"])
+    assert {OWN, peft_files.WEIGHTS} & set(fitted.details["files"])
 
 
 def test_black_box_tuning_begins_at_words_and_goes_nowhere_else_without_its_coordinates(bench):
