@@ -13,6 +13,7 @@ import numpy as np
 from hardprompt.baselines.base import BACKWARD
 from hardprompt.metrics.figures import Outcome, TextFigures
 from hardprompt.metrics.seeds import runs_interval
+from hardprompt.results import about_decoding
 
 if TYPE_CHECKING:
     from hardprompt.session import Session
@@ -65,6 +66,7 @@ def assemble(
         "template": session.template.source,
         "slots": list(session.space.slots),
         "metric": session.metric.name,
+        **(about_decoding(session) if task.writes else {}),
         "seeds": list(seeds),
         "budget": {"prompts": session.budget, "rows": session.budget * len(task.search)},
         "gradient_price": session.space.gradient_price,

@@ -82,6 +82,20 @@ def test_a_part_is_what_compare_gives(options):
             assert found[name][key] == wanted[name][key], (name, key)
 
 
+def test_texts_are_written_as_asked_in_every_part(tiny_folder, tmp_path):
+    results = swept(
+        "--task", "headline", "--model", tiny_folder, "--len", "1,2", "--methods", "none",
+        "--search-rows", "8", "--budget", "20", "--beams", "2", "--max-new-tokens", "3",
+        "--output-dir", tmp_path / "runs",
+    )  # fmt: skip
+    (folder,) = (tmp_path / "runs").glob("sweep__*")
+    for part in results["parts"]:
+        config = json.loads((folder / part["folder"] / "compare.json").read_text("utf8"))
+        assert (config["config"]["beams"], config["config"]["max_new_tokens"]) == (2, 3)
+        table = json.loads((folder / part["folder"] / "table.json").read_text(encoding="utf8"))
+        assert (table["beams"], table["limit"]) == (2, 3)
+
+
 def test_methods_without_a_length_are_fitted_once_for_a_model(options):
     swept(*options, "--seeds", "0,3")
     folder = only_run(options)

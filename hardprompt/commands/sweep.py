@@ -17,6 +17,7 @@ from hardprompt.commands.options import (
     SEARCH_ROWS,
     TEMPLATE,
     VOCABULARY,
+    decoding_options,
     loading_options,
 )
 from hardprompt.commands.task_options import task_options_without_seed
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @VOCABULARY
 @METRIC
+@decoding_options(1)
 @click.option(
     "--budget", type=float,
     help="For each method and length, as prompts to measure; by default by the model's size.",
