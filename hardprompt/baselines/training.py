@@ -15,7 +15,7 @@ from hardprompt.errors import UnfitModel
 from hardprompt.models.base import Labels
 from hardprompt.models.batched import BatchedModel, logits_room
 from hardprompt.models.trainable import Copy
-from hardprompt.scoring.plan import Row, group_rows
+from hardprompt.scoring.plan import Row, group_few
 from hardprompt.scoring.scorer import score_rows
 from hardprompt.types import FloatArray, IntArray
 
@@ -29,7 +29,7 @@ def row_losses(
     """`(m,)` negative log-likelihood of the right class of the rows of these numbers, or of what
     they end in, as the search has it, with what a backward pass through the weights needs."""
     found: dict[int, Tensor] = {}
-    for group in group_rows(rows, numbers.tolist()):
+    for group in group_few(rows, numbers.tolist(), model.batch_tokens):
         scores = model.differentiable(group, labels)
         log_probs = scores if group.targets is not None else scores.log_softmax(-1)
         right = torch.from_numpy(gold[group.examples]).to(log_probs.device)

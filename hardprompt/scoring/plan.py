@@ -15,6 +15,9 @@ from hardprompt.types import IntArray
 SPREAD = 0.1
 # Where rows are scored for many prompts at once, so many of one length fill a batch by themselves.
 ENOUGH = 3
+# What a batch costs besides its tokens, as a share of a full one: a small model on a CPU spends as
+# long on the steps between its products as on 32 tokens, a GPU on a thousand.
+BATCH_COST = 1 / 64
 # Beginnings that are read together. More of them need more padding and drop less early.
 BEGINNINGS = 32
 
@@ -83,6 +86,36 @@ def group_rows(rows: Sequence[Row], examples: Sequence[int], *, exact: bool = Fa
         else:
             groups.append([i])
     return [pack_rows(rows, members) for members in groups]
+
+
+def group_few(rows: Sequence[Row], examples: Sequence[int], batch_tokens: int) -> list[Group]:
+    """Groups as of `group_rows` for so few prompts that no group fills a batch of `batch_tokens`:
+    those that take the least work, batches and padding together."""
+    cost = round(BATCH_COST * batch_tokens)
+    order = sorted(examples, key=lambda i: (shape(rows[i]), i))
+    groups: list[Group] = []
+    for _, alike in itertools.groupby(order, key=lambda i: shape(rows[i])[:-1]):
+        members = list(alike)
+        lengths = np.array([rows[i].length for i in members])
+        groups += [pack_rows(rows, members[low:high]) for low, high in _cuts(lengths, cost)]
+    return groups
+
+
+def _cuts(lengths: IntArray, cost: int) -> list[tuple[int, int]]:
+    """The cheapest division of ascending lengths, by dynamic programming: a part costs its last
+    length times its size, and `cost`."""
+    n = len(lengths)
+    best, begins = np.zeros(n + 1), np.zeros(n + 1, dtype=np.int64)
+    for high in range(1, n + 1):
+        lows = np.arange(high)
+        whole = best[:high] + cost + (high - lows) * lengths[high - 1]
+        begins[high] = whole.argmin()
+        best[high] = whole[begins[high]]
+    cuts = []
+    while n:
+        cuts.append((int(begins[n]), n))
+        n = int(begins[n])
+    return cuts[::-1]
 
 
 def group_beginnings(rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:

@@ -13,7 +13,7 @@ from hardprompt.models.base import Labels, PromptModel
 from hardprompt.models.writer import Decoding
 from hardprompt.scoring.compile import Renderer, compile_rows
 from hardprompt.scoring.losses import normalise
-from hardprompt.scoring.plan import Group, Row, ending, group_rows
+from hardprompt.scoring.plan import Group, Row, ending, group_few, group_rows
 from hardprompt.types import EMPTY, BoolArray, FloatArray, IntArray
 
 # In the place of label words where texts are to be written: each row scores a single figure.
@@ -114,7 +114,7 @@ class Scorer:
         """`(n, N, classes)` for n soft prompts, `(n, length, dim)`."""
         slots = np.split(points.astype(np.float32), np.cumsum(self.slots)[:-1], axis=1)
         out = np.empty((len(points), len(self.rows), len(self.labels)))
-        for group in self.groups:
+        for group, _ in self.within(None, len(points)):
             out[:, group.examples] = self.model.label_log_probs(group, self.labels, slots)
         return self.formed(out)
 
@@ -158,10 +158,10 @@ class Scorer:
 
     @cached_property
     def few_groups(self) -> list[Group]:
-        """All examples, for a prompt or two: larger groups, since one fills a batch by itself."""
+        """All examples, for a prompt or two: larger groups, since none fills a batch by itself."""
         if any(group.first is not None for group in self.groups):
             return self.groups
-        return group_rows(self.rows, range(len(self.rows)))
+        return group_few(self.rows, range(len(self.rows)), self.model.batch_tokens)
 
     def within(
         self, examples: IntArray | None, n: int = FEW
