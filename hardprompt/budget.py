@@ -32,6 +32,6 @@ def check_affordable(strategy: Strategy, space: SearchSpace) -> None:
         top = max(1, int(space.budget ** (1 / space.length)))
         raise UsageError(
             f"exhaustive over {len(space.tokens):,} tokens and length {space.length} needs "
-            f"{space.size:.1e} measurements; the budget is {space.budget:,.0f}. Narrow it with "
+            f"{space.size_text} measurements; the budget is {space.budget:,.0f}. Narrow it with "
             f"--vocab-top {top}, raise --budget, or take another strategy"
         )

@@ -87,7 +87,7 @@ def _check_size(space: SearchSpace, most: int) -> None:
         top -= 1
     length = int(np.log(most) / np.log(v))
     shorter = f" or --len {length}" if 1 <= length < space.length else ""
-    many = f"{size:,.0f}" if size < 1e9 else f"{size:.1e}"
+    many = f"{size:,.0f}" if size < 1e9 else space.size_text
     raise UsageError(
         f"the space of this run, {v:,} tokens and length {space.length}, has {many} prompts; "
         f"gap measures at most {most:,} (--most). A search with --vocab-top {top}{shorter} fits"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 
 import numpy as np
@@ -35,10 +36,14 @@ class SearchSpace:
         return self.length if self.min_length is None else self.min_length
 
     @property
-    def size(self) -> float:
+    def size(self) -> int:
         """How many prompts there are, counting lengths in one slot."""
-        v = float(len(self.tokens))
-        return sum(v**n for n in range(self.shortest, self.length + 1))
+        return sum(len(self.tokens) ** n for n in range(self.shortest, self.length + 1))
+
+    @property
+    def size_text(self) -> str:
+        """The size for a reader; long prompts have more than a float holds."""
+        return f"{Decimal(self.size):.1e}"
 
     @cached_property
     def _table(self) -> FloatArray:

@@ -188,3 +188,9 @@ def test_the_shortlist_ends_with_fluent_prompts_that_keep_the_bar():
 def test_the_pick_is_fluent_and_near_the_best():
     assert readable_pick([0.9, 0.89, 0.7], 0.02, [-9.0, -4.0, -1.0]) == 1
     assert readable_pick([0.9, 0.89], 0.0, [None, -4.0]) == 0
+
+
+def test_the_size_of_a_space_of_long_prompts_is_still_a_number():
+    space = planted_space(vocabulary=40, length=300)
+    assert space.size == 40**300
+    assert space.size_text == "4.1e+480"

@@ -84,6 +84,43 @@ def test_batched_scores_equal_the_naive_ones(make_model, family, source, words):
             np.testing.assert_allclose(got, expected, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("source", TEMPLATES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_few_prompts_are_read_in_other_groups_with_the_same_scores(make_model, family, source):
+    _, model = make_model(family)
+    scorer, space = build(model, source)
+    ids = np.random.default_rng(1).choice(space.tokens, size=(1, space.length))
+    expected = np.empty((1, len(TEXTS), 2))
+    scorer.by_ids(ids, scorer.within(None), expected)
+    for examples in (None, np.array([0, len(TEXTS) - 1])):
+        out = np.full(expected.shape, np.nan)
+        scorer.by_ids(ids, scorer.within(examples, 1), out)
+        read = slice(None) if examples is None else examples
+        assert np.isnan(out).all(axis=(0, 2)).sum() == len(TEXTS) - len(expected[0, read])
+        np.testing.assert_allclose(out[0, read], expected[0, read], atol=TOLERANCE)
+
+
+def test_an_empty_slot_costs_no_more_than_the_examples_asked_for(make_model, monkeypatch):
+    _, model = make_model("llama")
+    scorer, space = build(model, "{prompt} {text} {label}")
+    ids = np.full((1, space.length), EMPTY)
+    examples = np.array([1, 2])
+    parts = scorer.within(examples)
+    out = np.full((1, len(TEXTS), 2), np.nan)
+    read, rows_of = [], scorer.renderer.rows
+
+    def rows(renderer, prompts, texts):
+        read.extend(texts)
+        return rows_of(prompts, texts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(scorer.renderer), "rows", rows)
+        scorer.by_ids(ids, parts, out)
+    assert sorted(read) == sorted(TEXTS[i] for i in examples)
+    np.testing.assert_allclose(out[0, examples], scorer.by_text([""])[examples], atol=TOLERANCE)
+    assert np.isnan(out[0, 0]).all()
+
+
 @pytest.mark.parametrize(("tokens", "rows"), [(1, None), (40, None), (10**6, None), (10**6, 3)])
 @pytest.mark.parametrize("source", TEMPLATES[:2])
 def test_batch_size_changes_nothing(make_model, source, tokens, rows):

@@ -21,8 +21,7 @@ def header(session: Session, example: str, seconds: float | None) -> str:
         **({"words": chosen + escape("; ".join(map(" | ".join, sets)))} if sets else {}),
         "strategy": f"{session.config.strategy} ({session.reason})",
         "space": f"{len(space.tokens):,} tokens ({session.config.vocabulary}), "
-        f"{_lengths(session)}: "
-        f"{space.size:.1e} prompts",
+        f"{_lengths(session)}: {space.size_text} prompts",
         "budget": f"{session.budget:,.0f} prompts on {space.n_examples} rows, seed "
         f"{session.config.seed}" + ("" if seconds is None else f"; {about} {seconds:.0f} s"),
     }

@@ -72,20 +72,27 @@ class Scorer:
 
     def labelled(self, labels: Labels) -> Scorer:
         """The same rows in the same groups, with other label words."""
-        _ = self.few_groups  # made once: a model keeps what it knows by group
+        _ = self.groups, self.few_groups  # made once: a model keeps what it knows by group
         twin = copy.copy(self)
         twin.labels = labels
         return twin
 
-    def by_text(self, prompts: Sequence[str], labels: Labels | None = None) -> FloatArray:
+    def by_text(
+        self,
+        prompts: Sequence[str],
+        labels: Labels | None = None,
+        examples: Sequence[int] | None = None,
+    ) -> FloatArray:
         """`(N, classes)` for one prompt given as the text of each slot; any text will do.
-        `labels` None: the scorer's own."""
+        `labels` None: the scorer's own; `examples` None: all."""
         labels = self.labels if labels is None else labels
-        return score_rows(self.model, self.filled(prompts), labels)
+        return score_rows(self.model, self.filled(prompts, examples), labels)
 
-    def filled(self, prompts: Sequence[str]) -> list[Row]:
+    def filled(self, prompts: Sequence[str], examples: Sequence[int] | None = None) -> list[Row]:
         """The rows of `by_text`."""
-        return self._ended(self.renderer.rows([prompts] * len(self.texts), self.texts))
+        numbers = range(len(self.texts)) if examples is None else examples
+        rows = self.renderer.rows([prompts] * len(numbers), [self.texts[i] for i in numbers])
+        return self._ended(rows, numbers)
 
     def after(self, beginnings: Sequence[str]) -> FloatArray:
         """`(N, classes)` of each text without a prompt, written after a beginning of its own."""
@@ -94,12 +101,14 @@ class Scorer:
     def without_prompt(self, beginnings: Sequence[str]) -> list[Row]:
         """The rows of `after`."""
         empty = ("",) * len(self.slots)
-        return self._ended(self.renderer.rows([empty] * len(self.texts), self.texts, beginnings))
+        rows = self.renderer.rows([empty] * len(self.texts), self.texts, beginnings)
+        return self._ended(rows, range(len(rows)))
 
-    def _ended(self, rows: list[Row]) -> list[Row]:
+    def _ended(self, rows: list[Row], numbers: Sequence[int]) -> list[Row]:
+        """The rows of these examples with the texts to be written."""
         if self.targets is None:
             return rows
-        return [ending(row, target) for row, target in zip(rows, self.targets, strict=True)]
+        return [ending(row, self.targets[i]) for row, i in zip(rows, numbers, strict=True)]
 
     def formed(self, scores: FloatArray) -> FloatArray:
         """Log-probabilities from what a model tells."""
@@ -145,7 +154,7 @@ class Scorer:
 
     @cached_property
     def rows(self) -> list[Row]:
-        return self._ended(self._open_rows)
+        return self._ended(self._open_rows, range(len(self.texts)))
 
     @cached_property
     def _open_rows(self) -> list[Row]:
@@ -159,21 +168,24 @@ class Scorer:
     @cached_property
     def few_groups(self) -> list[Group]:
         """All examples, for a prompt or two: larger groups, since none fills a batch by itself."""
-        if any(group.first is not None for group in self.groups):
-            return self.groups
-        return group_few(self.rows, range(len(self.rows)), self.model.batch_tokens)
+        return self._few(range(len(self.rows)))
+
+    def _few(self, examples: Sequence[int]) -> list[Group]:
+        return group_few(self.rows, examples, self.model.batch_tokens)
 
     def within(
         self, examples: IntArray | None, n: int = FEW
     ) -> list[tuple[Group, IntArray | None]]:
         """Groups for `n` prompts and their members among these examples; the constant beginnings
         are shared."""
-        groups = self.groups if n >= FEW else self.few_groups
+        if n < FEW and not any(group.first is not None for group in self.groups):
+            few = self.few_groups if examples is None else self._few(examples.tolist())
+            return [(group, None) for group in few]
         if examples is None:
-            return [(group, None) for group in groups]
+            return [(group, None) for group in self.groups]
         wanted = np.zeros(len(self.rows), dtype=bool)
         wanted[examples] = True
-        found = [(group, np.flatnonzero(wanted[group.examples])) for group in groups]
+        found = [(group, np.flatnonzero(wanted[group.examples])) for group in self.groups]
         return [(group, members) for group, members in found if len(members)]
 
     def by_ids(
@@ -197,11 +209,10 @@ class Scorer:
         out: FloatArray,
     ) -> None:
         # An empty slot takes its space along, so the constant parts do not hold.
+        examples = np.concatenate([g.examples if m is None else g.examples[m] for g, m in parts])
         for number in numbers:
-            scores = self.by_text(self.renderer.prompt_texts(ids[number], self.slots))
-            for group, members in parts:
-                examples = group.examples if members is None else group.examples[members]
-                out[number, examples] = scores[examples]
+            prompts = self.renderer.prompt_texts(ids[number], self.slots)
+            out[number, examples] = self.by_text(prompts, examples=examples.tolist())
 
     def shapes(self, ids: IntArray) -> Iterator[tuple[IntArray, list[IntArray]]]:
         """Row numbers of equal slot lengths, with their tokens slot by slot, EMPTY left out."""

@@ -16,7 +16,7 @@ def choose(space: SearchSpace) -> tuple[Strategy, str]:
     if space.size <= space.budget:
         return Exhaustive(), f"all {space.size:,.0f} prompts fit the budget"
     return Swap(), (
-        f"{space.size:.1e} prompts are too many to try; swaps guided by gradients "
+        f"{space.size_text} prompts are too many to try; swaps guided by gradients "
         "find more per measurement than the others"
     )
 
