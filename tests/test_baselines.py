@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +195,13 @@ def test_training_begins_at_words_and_lowers_the_loss(prepare, task_folder, tmp_
     assert fitted.n_bytes == 4 * fitted.stored
     assert (fitted.trained > fitted.stored) == (name != "prompt-tuning")
     assert len({trial["rate"] for trial in fitted.details["trials"]}) > 1
+
+
+def test_soft_prompts_are_trained_in_the_precision_of_the_table(prepare, task_folder, tmp_path):
+    session = replace(prepare(task_folder), screened=True)
+    assert session.objective.scorer.model is session.screen
+    bench = bench_of(session, tmp_path)
+    assert bench.exact.scorer.model is bench.exact.slopes.model is session.model
 
 
 def test_soft_prompts_start_at_label_words_or_sampled_ones(prepare, task_folder):

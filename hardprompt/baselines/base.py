@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from hardprompt.errors import HardpromptError
+from hardprompt.objective import Objective
 from hardprompt.scoring.losses import loss_named
 from hardprompt.session import Session
 from hardprompt.types import FloatArray
@@ -56,6 +58,12 @@ class Bench:
         self.backward += backward
         self.spent += rows + each * backward
         self.on_spend(self.spent)
+
+    @cached_property
+    def exact(self) -> Objective:
+        """The session's objective in the precision of its reports, where a search may see another:
+        what is trained by gradients is trained in it, whatever it trains."""
+        return replace(self.session, screened=False).objective
 
     def by_text(self, prompts: tuple[str, ...], split: str) -> FloatArray:
         """`(N, classes)` log-probabilities of a prompt as text, paid for."""
