@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from hardprompt.baselines.base import Bench, Fitted, Method, Unfit
+from hardprompt.baselines.linear import STRENGTHS
 from hardprompt.baselines.relax import soft_to_hard
 from hardprompt.baselines.soft import start_tokens
 from hardprompt.baselines.soft_files import save_soft_prompt
@@ -268,6 +270,53 @@ def test_the_probe_reads_the_state_before_the_label(make_model, family):
         with torch.no_grad():
             expected = plain(ids, output_hidden_states=True).hidden_states[-1][0, -1]
         np.testing.assert_allclose(state, expected.numpy(), atol=TOLERANCE, rtol=TOLERANCE)
+
+
+def write_moods_of(folder, train):
+    """A folder task of three labels: so many rows of each in train, two in dev and in test."""
+    folder.mkdir()
+    texts = {"bad": "cold wet night", "meh": "grey dull noon", "ok": "lovely warm day"}
+    for split, counts in {"train": train, "dev": [2] * 3, "test": [2] * 3}.items():
+        rows = [
+            json.dumps({"text": f"{text} number {i} of {split}", "label": label})
+            for (label, text), n in zip(texts.items(), counts, strict=True)
+            for i in range(n)
+        ]
+        (folder / f"{split}.jsonl").write_text("\n".join(rows), encoding="utf8")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["tf-idf", "probe"])
+def test_a_label_without_a_search_row_is_never_predicted(prepare, tmp_path, name):
+    task = write_moods_of(tmp_path / "task", [20, 1, 20])  # the sample of 12 has none of the rare
+    session = prepare(task, search_rows=12)
+    assert set(session.gold("search")) == {0, 2}
+    fitted = make_method(name).fit(bench_of(session, tmp_path))
+    found = fitted.predict("test")
+    assert found.shape == (6, 3)
+    assert np.isneginf(found[:, 1]).all()
+    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1)
+    known = session.gold("test") != 1
+    assert (found.argmax(axis=1) == session.gold("test"))[known].all()
+    assert fitted.details["C"] in STRENGTHS
+    assert fitted.n_bytes == 4 * fitted.stored + (name == "tf-idf") * words_of(session)
+
+
+def words_of(session):
+    """Bytes of the words and pairs of words of the search rows, one a line."""
+    found = set()
+    for text in session.scorers["search"].texts:
+        words = text.lower().split()
+        found |= {*words, *map(" ".join, pairwise(words))}
+    return len("\n".join(found).encode())
+
+
+@pytest.mark.parametrize("name", ["tf-idf", "probe"])
+def test_search_rows_of_one_label_teach_a_classifier_nothing(prepare, tmp_path, name):
+    task = write_moods_of(tmp_path / "task", [40, 1, 1])
+    session = prepare(task, search_rows=12)
+    with pytest.raises(Unfit, match="the search rows all have one label"):
+        make_method(name).fit(bench_of(session, tmp_path))
 
 
 def test_method_names_expand_in_the_order_of_the_table():

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hardprompt.baselines.base import Bench, Fitted, Method
+from hardprompt.baselines.base import Bench, Fitted, Method, Unfit
 from hardprompt.session import Session
 from hardprompt.types import FloatArray, IntArray
 
@@ -41,7 +41,7 @@ class TfIdf(Method):
             predict=lambda split: _log_probs(model, session.scorers[split].texts, session),
             trained=_numbers(model),
             stored=numbers,
-            n_bytes=8 * numbers + len(words.encode()),
+            n_bytes=4 * numbers + len(words.encode()),
             details={"C": strength},
         )
 
@@ -64,13 +64,16 @@ class Probe(Method):
             predict=lambda split: _log_probs(model, session.scorers[split].hidden(empty), session),
             trained=_numbers(model),
             stored=numbers,
-            n_bytes=8 * numbers,
+            n_bytes=4 * numbers,
             details={"C": strength},
         )
 
 
 def _fit(first: Any, inputs: Any, bench: Bench) -> tuple[Pipeline, float]:
-    return fit_logistic(first, inputs, bench.session.gold("search"), bench.rng)
+    gold = bench.session.gold("search")
+    if len(np.unique(gold)) < 2:
+        raise Unfit("the search rows all have one label, which leaves nothing to tell apart")
+    return fit_logistic(first, inputs, gold, bench.rng)
 
 
 def fit_logistic(
@@ -78,7 +81,8 @@ def fit_logistic(
 ) -> tuple[Pipeline, float]:
     """Logistic regression behind `first`, and its C, chosen by cross-validation on these rows."""
     pipeline = make_pipeline(first, LogisticRegression(max_iter=ITERATIONS))
-    folds = min(FOLDS, int(np.bincount(gold).min()))
+    _, counts = np.unique(gold, return_counts=True)  # of the classes that have a row
+    folds = min(FOLDS, int(counts.min()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         if folds < 2:  # a class with a single row leaves nothing to validate on
@@ -96,6 +100,8 @@ def _numbers(model: Pipeline) -> int:
 
 
 def _log_probs(model: Pipeline, inputs: Any, session: Session) -> FloatArray:
-    """`(N, classes)`; every class has a row in the search split."""
-    found: FloatArray = model.predict_log_proba(inputs)
+    """`(N, classes)`; minus infinity for a class without a search row, as a rare one may be."""
+    known = model.predict_log_proba(inputs)
+    found: FloatArray = np.full((len(known), len(session.task.labels)), -np.inf)
+    found[:, model.classes_] = known
     return found
