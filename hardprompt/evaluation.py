@@ -72,6 +72,12 @@ class Evaluator:
         numbers = range(len(self.session.label_sets))
         return min(numbers, key=lambda i: (self.loss(prompts, words=i), i), default=None)
 
+    def words_of(self, entry: Mapping[str, Any]) -> int | None:
+        """The number of the set of label words that a line of the results goes with."""
+        if "words" not in entry:
+            return None
+        return self.session.config.label_sets.index(tuple(entry["words"].values()))
+
     def outcome(self, prompts: Sequence[str], split: str, words: int | None = None) -> Outcome:
         """What the session's figures judge: predicted classes, or statistics of written texts."""
         figures = self.session.figures(split)

@@ -21,9 +21,7 @@ def probe_run(folder: Path, results: dict[str, Any], top: int) -> list[dict[str,
         ledger.check(session.header())
         evaluator = Evaluator(session, ledger)
         for entry in results["best"][:top]:
-            label_words = None
-            if "words" in entry:
-                label_words = session.config.label_sets.index(tuple(entry["words"].values()))
+            label_words = evaluator.words_of(entry)
             loss = evaluator.loss((entry["text"],), "dev", label_words)
             words = without_each_word(evaluator, entry["text"], loss, "dev", label_words)
             probed.append({"text": entry["text"], "loss": loss, "words": words})

@@ -84,7 +84,8 @@ class _Readable:
         entry = self._results["best"][0]
         prompts = [slot["text"] for slot in entry["slots"]]
         ids = tuple(tuple(slot["ids"]) for slot in entry["slots"])
-        return measure(self._evaluator, prompts, entry["source"], ids)
+        words = self._evaluator.words_of(entry)
+        return measure(self._evaluator, prompts, entry["source"], ids, words)
 
     def _most_fluent(self, ids: IntArray, loss: FloatArray, bar: float) -> Candidate | None:
         """The first in the order of fluency whose text keeps the bar as well: a search in half
@@ -94,14 +95,17 @@ class _Readable:
         renderer = session.scorers["search"].renderer
         for row in ids[np.lexsort((loss, -fluency))]:
             prompts = renderer.prompt_texts(row, session.space.slots)
-            if self._evaluator.loss(prompts) <= bar:
-                return measure(self._evaluator, prompts, "search", session.space.split(row))
+            words = self._evaluator.suiting(prompts)
+            if self._evaluator.loss(prompts, words=words) <= bar:
+                slots = session.space.split(row)
+                return measure(self._evaluator, prompts, "search", slots, words)
         return None
 
     def _figures(self, baselines: Baselines, best: Candidate, pick: Candidate) -> dict[str, Any]:
         session, judge = self._session, Judge(self._evaluator, baselines)
         entries = [judge.entry(candidate, opened=True) for candidate in (pick, best)]
-        opened = "written-test" if session.task.writes else "scores-test"
+        kinds = ("written-test",) if session.task.writes else ("scores-test", "scores-test-sets")
+        opened = {key for kind in kinds for key, _ in self._ledger.items(kind)}
         return {
             "metric": session.metric.name,
             "objective": session.loss.name,
@@ -115,12 +119,12 @@ class _Readable:
                 **self._price(pick, best, "dev"),
                 **self._price(pick, best, "test"),
             },
-            "test_opened": len(self._ledger.items(opened)),
+            "test_opened": len(opened),
         }
 
     def _price(self, pick: Candidate, best: Candidate, split: str) -> dict[str, Any]:
         """The metric of the pick less that of the best, paired by row."""
         session = self._session
-        ours, theirs = (self._evaluator.outcome(c.prompts, split) for c in (pick, best))
+        ours, theirs = (self._evaluator.outcome(c.prompts, split, c.words) for c in (pick, best))
         value, low, high = map(rounded, session.figures(split).gain(ours, theirs))
         return {split: value, f"{split}_interval": [low, high]}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from hardprompt import runs
 from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.evaluation import Evaluator, Memory
@@ -441,6 +442,27 @@ class TestLabelsAuto:
         tried = call("try", folder, "cold wet night", "--json").stdout
         assert json.loads(tried)["labels"] == best["words"]
         assert "worth" in call("inspect", folder, "--probe").stdout
+
+    @pytest.mark.parametrize("keep", [0, 1])
+    def test_the_readable_prompt_goes_with_its_words_too(self, joint_run, tmp_path, keep):
+        _, folder = joint_run
+        best = json.loads((folder / "results.json").read_text())["best"][0]
+        copy = shutil.copytree(folder, tmp_path / folder.name)
+        found = json.loads(call("readable", copy, "--keep", keep, "--json").stdout)
+        same = ("text", "words", "search", "dev", "test", "test_interval")
+        assert {key: found["best"][key] for key in same} == {key: best[key] for key in same}
+        pick = found["readable"]
+        for split in ("search", "dev", "test"):
+            assert found["price"][split] == pytest.approx(pick[split] - best[split], abs=2e-6)
+        session = Session.prepare(runs.read_config(folder))
+        evaluator = Evaluator(session, Memory())
+        number = evaluator.suiting((pick["text"],))
+        assert tuple(pick["words"].values()) == session.config.label_sets[number]
+        assert evaluator.loss((pick["text"],), words=number) == pytest.approx(
+            pick["search"], abs=1e-5
+        )
+        saved = json.loads((copy / "readable.json").read_text())
+        assert {label["name"]: label["word"] for label in saved["labels"]} == pick["words"]
 
     def test_a_run_that_goes_on_has_the_same_words_and_results(self, joint_run, tmp_path):
         _, folder = joint_run
