@@ -14,12 +14,13 @@ import numpy as np
 from hardprompt import __version__, runs
 from hardprompt.baselines.base import Bench, Fitted, Unfit
 from hardprompt.baselines.table import expand, make_method
-from hardprompt.config import RunConfig
+from hardprompt.config import RunConfig, TaskChoice
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.ledger import differences
 from hardprompt.metrics.figures import TextFigures
 from hardprompt.session import Session
 from hardprompt.standings import as_csv, assemble
+from hardprompt.tasks import load_choice
 
 TABLE, CSV = "table.json", "table.csv"
 RECORD = "hardprompt.compare.record/2"
@@ -82,7 +83,9 @@ class Comparison:
 
     @classmethod
     def prepare(cls, config: CompareConfig) -> Session:
-        """The session of the first seed; its budget, if none was given, is everybody's."""
+        """The session of the first seed; its budget, if none was given, is everybody's. Raises
+        where the seeds cannot be compared, before any of them is worked on."""
+        check_seeds(config.search, config.seeds)
         return Session.prepare(replace(config.search, seed=config.seeds[0]))
 
     def run(self) -> dict[str, Any]:
@@ -111,13 +114,7 @@ class Comparison:
         if seed == first.config.seed:
             return first
         config = replace(self.config.search, seed=seed, budget=first.budget)
-        session = Session.prepare(config, model=first.model)
-        if session.task.test != first.task.test:
-            raise UsageError(
-                "the test rows of this task change with the seed, so that seeds cannot be "
-                "compared on them; compare one seed at a time"
-            )
-        return session
+        return Session.prepare(config, model=first.model)
 
     def _path(self, name: str, seed: int) -> Path:
         return self.folder / record_name(name, seed)
@@ -175,6 +172,18 @@ class Comparison:
             kind = {"discrete": method.discrete, "portable": method.portable}
             record |= kind | took | _measured(session, fitted)
         runs.write_json(self._path(name, seed), record)
+
+
+def check_seeds(choice: TaskChoice, seeds: Sequence[int]) -> None:
+    """Every seed must leave the same test rows, on which means are taken; raises `UsageError`."""
+    if len(seeds) < 2:
+        return
+    first, *others = (load_choice(replace(choice, seed=seed)).test for seed in seeds)
+    if any(test != first for test in others):
+        raise UsageError(
+            "the test rows of this task change with the seed, so that seeds cannot be compared on "
+            "them; compare one seed at a time, or split the data yourself: --dev and --test"
+        )
 
 
 def changes(header: dict[str, Any], session: Session, *, any_length: bool = False) -> list[str]:

@@ -147,6 +147,24 @@ def test_seeds_are_averaged_on_the_same_test_rows(options):
     assert "over seeds [95%]" in text
 
 
+@pytest.mark.parametrize("command", ["compare", "sweep"])
+def test_seeds_that_split_the_data_anew_are_refused_before_anything_is_fitted(
+    tiny_folder, tmp_path, command
+):
+    data = tmp_path / "moods.csv"
+    moods = ("lovely warm day", "good"), ("cold wet night", "bad")
+    lines = [f"{text} {i},{label}" for i in range(20) for text, label in moods]
+    data.write_text("\n".join(["text,label", *lines]), encoding="utf8")
+    args = [command, "--data", data, "--model", tiny_folder, "--len", 2, "--methods", "none",
+            "--budget", 20, "--vocab-top", 200, "--output-dir", tmp_path / "runs"]  # fmt: skip
+    with pytest.raises(UsageError, match="the test rows of this task change with the seed") as hit:
+        call(*args, "--seeds", "0,1")
+    assert "\n" not in str(hit.value)
+    assert not (tmp_path / "runs").exists()
+    assert call(*args, "--seeds", "1").exit_code == 0
+    assert call(*args, "--dev", data, "--test", data, "--seeds", "0,1").exit_code == 0
+
+
 def test_methods_that_do_not_fit_are_named_and_the_others_shown(options):
     args = [value for value in options if value not in ("--len", "2")]
     template = "{prompt:1} so {text} {prompt:1} {label}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hardprompt import __version__, runs
-from hardprompt.compare import CompareConfig
+from hardprompt.compare import CompareConfig, check_seeds
 from hardprompt.config import RunConfig, check_models
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.session import choose_metric, choose_template
@@ -48,6 +48,7 @@ class SweepConfig:
             raise UsageError(f"--len takes different numbers from 1, got {list(lengths)}")
         config = cls(search, tuple(models), tuple(sorted(lengths)), compare.methods, compare.seeds)
         task = config.task()
+        check_seeds(search, seeds)
         choose_metric(task, search)
         _, template = choose_template(task, search.template)
         if template.fixed_length is not None:
@@ -96,4 +97,5 @@ class SweepConfig:
             raise HardpromptError(
                 f"'{folder}' cannot be resumed, because the rows or words of its task have changed"
             )
+        check_seeds(config.search, config.seeds)
         return config
