@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -10,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from hardprompt import __version__, runs
-from hardprompt.baselines.base import Bench, Fitted, Unfit
+from hardprompt.baselines.base import Bench, Fitted, Method, Unfit
 from hardprompt.baselines.table import expand, make_method
 from hardprompt.config import RunConfig, TaskChoice
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.ledger import differences
 from hardprompt.metrics.figures import TextFigures
+from hardprompt.scoring.batching import out_of_memory
 from hardprompt.session import Session
 from hardprompt.standings import as_csv, assemble
 from hardprompt.tasks import load_choice
@@ -73,7 +76,8 @@ class CompareConfig:
 
 @dataclass
 class Comparison:
-    """Fits every method with every seed; what has a record is not fitted again."""
+    """Fits every method with every seed; what has a record is not fitted again, but where it was
+    skipped: what was in the way may be gone."""
 
     config: CompareConfig
     folder: Path
@@ -93,7 +97,8 @@ class Comparison:
         for seed in self.config.seeds:
             session = self._session(seed)
             for name in self.config.methods:
-                if self._record(name, session) is None:
+                record = self._record(name, session)
+                if record is None or record["skipped"]:
                     self._fit(name, session)
         results = self.so_far()
         runs.write_json(self.folder / TABLE, results)
@@ -146,7 +151,6 @@ class Comparison:
             on_spend=self.on_spend,
         )
         self.on_method(name, seed, bench.budget)
-        began, cpu = time.monotonic(), time.process_time()
         record: dict[str, Any] = {
             "schema": RECORD,
             "method": name,
@@ -154,23 +158,14 @@ class Comparison:
             "header": session.header(),
             "skipped": None,
         }
-        method = make_method(name)
         try:
-            if session.task.writes and not method.writes:
-                raise Unfit("it chooses among labels, and this task has texts to be written")
-            fitted = method.fit(bench)
-        except Unfit as reason:
-            record["skipped"] = str(reason)
-        else:
-            took = {
-                "rows": bench.spent,
-                "forward": bench.forward,
-                "backward": bench.backward,
-                "seconds": round(time.monotonic() - began, 3),
-                "cpu_seconds": round(time.process_time() - cpu, 3),
-            }
-            kind = {"discrete": method.discrete, "portable": method.portable}
-            record |= kind | took | _measured(session, fitted)
+            record |= _fitted(make_method(name), bench)
+        except (HardpromptError, RuntimeError, MemoryError) as error:
+            record["skipped"] = _obstacle(error)
+            if record["skipped"] is None:
+                raise
+        if record["skipped"]:
+            _make_room()  # not before: the error kept all that was in use
         runs.write_json(self._path(name, seed), record)
 
 
@@ -196,6 +191,41 @@ def changes(header: dict[str, Any], session: Session, *, any_length: bool = Fals
 def record_name(method: str, seed: int) -> str:
     """The file that a method's record is in."""
     return f"{method}__seed{seed}.json"
+
+
+def _fitted(method: Method, bench: Bench) -> dict[str, Any]:
+    """What a method found, what it took, and its figures; raises `Unfit`."""
+    session = bench.session
+    if session.task.writes and not method.writes:
+        raise Unfit("it chooses among labels, and this task has texts to be written")
+    began, cpu = time.monotonic(), time.process_time()
+    fitted = method.fit(bench)
+    return {
+        "discrete": method.discrete,
+        "portable": method.portable,
+        "rows": bench.spent,
+        "forward": bench.forward,
+        "backward": bench.backward,
+        "seconds": round(time.monotonic() - began, 3),
+        "cpu_seconds": round(time.process_time() - cpu, 3),
+        **_measured(session, fitted),
+    }
+
+
+def _obstacle(error: Exception) -> str | None:
+    """Why a method is skipped and the others go on; None: the whole comparison must stop."""
+    if isinstance(error, HardpromptError):
+        return str(error) if isinstance(error, Unfit) or out_of_memory(error) else None
+    if isinstance(error, MemoryError) or out_of_memory(error):
+        return "out of memory; take a smaller model or a device that has more"
+    return None
+
+
+def _make_room() -> None:
+    """Gives back what a skipped method held: the next one may need it."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _measured(session: Session, fitted: Fitted) -> dict[str, Any]:

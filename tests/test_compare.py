@@ -11,7 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from hardprompt.baselines.base import Unfit
+from hardprompt.baselines.none import NoPrompt
 from hardprompt.baselines.table import expand
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.metrics import interval, metric_named, paired_gain
@@ -114,6 +117,53 @@ def test_a_search_that_was_killed_goes_on_where_it_stopped(options):
     again = json.loads(call("compare", "--resume", folder, "--json").stdout)
     assert again["methods"][0]["text"] == whole["methods"][0]["text"]
     assert ledger.read_bytes() == before  # every piece was told from the ledger
+
+
+def test_a_skipped_method_is_tried_again(options, monkeypatch):
+    def unfit(method, bench):
+        raise Unfit("something is not installed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NoPrompt, "fit", unfit)
+        text = call("compare", *options, "--methods", "none,manual").stdout
+    assert "none: not used, something is not installed" in text
+    results = json.loads(call("compare", "--resume", only_run(options), "--json").stdout)
+    rows = {row["method"]: row for row in results["methods"]}
+    assert rows["none"]["skipped"] is None
+    assert 0 <= rows["none"]["test"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), "take a smaller"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "take a small"),
+        (MemoryError("Unable to allocate 3 GiB for an array"), "take a smaller"),
+        (HardpromptError("out of memory with a single row of 9 tokens"), "a single row of 9"),
+    ],
+    ids=["cuda", "cpu", "numpy", "batch"],
+)
+def test_a_method_that_runs_out_of_memory_leaves_the_others_alone(
+    options, monkeypatch, error, reason
+):
+    def exhausted(method, bench):
+        raise error
+
+    monkeypatch.setattr(NoPrompt, "fit", exhausted)
+    results = json.loads(call("compare", *options, "--methods", "none,manual", "--json").stdout)
+    rows = {row["method"]: row for row in results["methods"]}
+    assert rows["none"]["skipped"].startswith("out of memory")
+    assert reason in rows["none"]["skipped"]
+    assert rows["manual"]["skipped"] is None
+
+
+def test_other_errors_of_a_method_stop_the_comparison(options, monkeypatch):
+    def broken(method, bench):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(NoPrompt, "fit", broken)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        call("compare", *options, "--methods", "none,manual")
 
 
 def test_a_record_of_an_older_comparison_is_not_taken_for_a_new_one(options):

@@ -1,6 +1,7 @@
 """Training of weights within a comparison: known answers, and what is promised of each method."""
 
 import dataclasses
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -97,6 +98,23 @@ def test_what_was_chosen_on_dev_is_what_is_saved_and_predicts(bench, name):
     assert {path.name for path in folder.iterdir()} == set(fitted.details["files"])
     again = Loaded(bench, WEIGHTS[name], folder)
     np.testing.assert_array_equal(again.log_probs("test"), fitted.predict("test"))
+
+
+@pytest.mark.parametrize("name", [*WEIGHTS, "prefix"])
+def test_one_copy_of_the_model_is_held_at_a_time(models, task_folder, tmp_path, monkeypatch, name):
+    bench = bench_of(models["llama"], task_folder, tmp_path / "bench", budget=30.0)
+    made, held = [], []
+
+    def copied(cls, model, of=Copy.of.__func__):
+        held.append(sum(module() is not None for module in made))
+        copy = of(cls, model)
+        made.append(weakref.ref(copy.module))
+        return copy
+
+    monkeypatch.setattr(Copy, "of", classmethod(copied))
+    make_method(name).fit(bench)
+    assert held == [0] * len(made)
+    assert len(made) >= 2
 
 
 @pytest.mark.parametrize("name", ["bbt", *WEIGHTS])

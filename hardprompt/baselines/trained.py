@@ -33,7 +33,13 @@ class TrainedMethod(Method):
         """What is trained; may look at the labels and at the model."""
 
     def fit(self, bench: Bench) -> Fitted:
-        adaptation = self.adaptation(bench)
+        adaptation, folder = self.adaptation(bench), bench.folder / FOLDER
+        about = self._train(bench, adaptation, folder)
+        loaded = Loaded(bench, type(adaptation), folder)
+        return Fitted(predict=loaded.log_probs, write=loaded.written, **about)
+
+    def _train(self, bench: Bench, adaptation: Adaptation, folder: Path) -> dict[str, Any]:
+        """Trains, saves the best state to the folder, and says what it is as `Fitted` does."""
         training = Training(bench, adaptation)
 
         def ask(trial: Any) -> Settings:
@@ -47,17 +53,14 @@ class TrainedMethod(Method):
             train=lambda settings, plan: training.run(settings["rate"], plan),
         )
         training.restore(best.state)
-        adapted, folder = training.adapted, bench.folder / FOLDER
+        adapted = training.adapted
         files = [*adaptation.save(adapted, folder), write_about(folder, bench.session)]
-        loaded = Loaded(bench, type(adaptation), folder)
-        return Fitted(
-            predict=loaded.log_probs,
-            write=loaded.written,
-            trained=sum(weight.numel() for weight in adapted.trained),
-            stored=adapted.stored,
-            n_bytes=4 * adapted.stored,
-            details={**settings, **adapted.details, "trials": trials, "files": files},
-        )
+        return {
+            "trained": sum(weight.numel() for weight in adapted.trained),
+            "stored": adapted.stored,
+            "n_bytes": 4 * adapted.stored,
+            "details": {**settings, **adapted.details, "trials": trials, "files": files},
+        }
 
 
 class Loaded:

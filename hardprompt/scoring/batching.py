@@ -36,7 +36,7 @@ class Batcher:
             try:
                 result = run(low, high)
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 self._shrink((high - low) * tokens_each, high - low)
                 continue
@@ -78,7 +78,7 @@ class Batcher:
             try:
                 result = run(*tile)
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 pairs = (high - low) * (stop - start)
                 self._shrink(pairs * tokens_each, pairs)
@@ -95,7 +95,8 @@ class Batcher:
         self.tokens = max(1, tokens // 2)
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory was wanting, and not the program wrong."""
     # torch.OutOfMemoryError is a RuntimeError; the CPU allocator raises a plain one.
     text = str(error).lower()
     return (
