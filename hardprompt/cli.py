@@ -162,23 +162,18 @@ def _config(options: dict[str, Any]) -> RunConfig:
     options["dropping"] = not options.pop("no_drop")
     if options["preset"] is not None:
         options = with_preset(options, _given(options))
-    if options["length"] is None and not _fixes_length(options["template"]):
-        options["length"] = 5
     if options.pop("pareto"):
         options = with_front(options)
     return RunConfig(**options)
 
 
 def _given(options: dict[str, Any]) -> set[str]:
-    """The options that the user gave, and what leaves no choice of others."""
+    """The options that the user gave; and the length, which the template in use may fix: what is
+    left open of it is `with_length`'s."""
     context = click.get_current_context()
     default = click.core.ParameterSource.DEFAULT
     given = {name for name in options if context.get_parameter_source(name) not in (default, None)}
-    return given | {"length"} if _fixes_length(options["template"]) else given
-
-
-def _fixes_length(template: str | None) -> bool:
-    return template is not None and "{prompt:" in template
+    return given | {"length"}
 
 
 def _search(
@@ -190,11 +185,12 @@ def _search(
     if sys.stderr.isatty():
         _say("loading the model ...", show)
     prepare_libraries(verbose=show["verbose"])
+    from hardprompt.lengths import with_length
     from hardprompt.report.header import header
     from hardprompt.search import Search
     from hardprompt.verbalizers.prepare import prepared
 
-    session = prepared(config)
+    session = prepared(with_length(config) if folder is None else config)
     seconds = session.estimate()
     _say(header(session, session.example(), seconds) + "\n", show)
     if dry:

@@ -82,16 +82,15 @@ def compare(
     \b
     hardprompt compare --task sentiment --len 5
     """
-    if options["length"] is None and "{prompt:" not in (options["template"] or ""):
-        options["length"] = 5
     folder = None if resume is None else runs.find(resume or None, output_dir, runs.COMPARE)
     prepare_libraries(verbose=verbose)
     from hardprompt.baselines.base import BACKWARD
     from hardprompt.compare import CompareConfig, Comparison
+    from hardprompt.lengths import with_length
     from hardprompt.report.compare import compare_header, compare_report, stopped_compare_report
 
     if folder is None:
-        config = CompareConfig.of(RunConfig(**options), methods, seeds, shares)
+        config = CompareConfig.of(with_length(RunConfig(**options)), methods, seeds, shares)
     else:
         config = CompareConfig.read(folder)
     session = Comparison.prepare(config)

@@ -78,6 +78,7 @@ def labels(
     prepare_libraries()
     from hardprompt.assess import UNSEARCHED
     from hardprompt.config import RunConfig
+    from hardprompt.lengths import with_length
     from hardprompt.report.header import subject
     from hardprompt.report.labels import labels_report
     from hardprompt.session import Session
@@ -87,12 +88,11 @@ def labels(
     from hardprompt.verbalizers.prepare import places
     from hardprompt.vocabulary import Vocabulary
 
-    fixed = "{prompt:" in (options["template"] or "")
-    config = RunConfig(**UNSEARCHED | options, length=None if fixed or texts else 1)
+    config = RunConfig(**UNSEARCHED | options)
     if (task := draft_of(config).task).writes:
         raise UsageError(f"task '{task.name}' has no labels to find words for: it wants texts")
     given = [(text,) for text in dict.fromkeys(texts)]
-    session = Session.prepare(config, given or None)
+    session = Session.prepare(config if given else with_length(config, 1), given or None)
     if not as_json:
         click.echo(subject(session, session.example()) + "\n", err=True)
     words = Vocabulary.build(
