@@ -323,6 +323,9 @@ def test_method_names_expand_in_the_order_of_the_table():
     assert expand(["linear", "none"]) == ("none", "tf-idf", "probe")
     assert expand(["fine-tune", "adapter"]) == ("adapter-3", "adapter-0.1", "fine-tune")
     assert expand(["adapter"], ["1%", "2.50"]) == ("adapter-2.5", "adapter-1")
+    assert expand(["adapter"], ["0.00001%", "2e-3"]) == ("adapter-0.002", "adapter-0.00001")
+    assert expand(["adapter-1e-5"]) == ("adapter-0.00001",)
+    assert make_method("adapter-0.00001").share == pytest.approx(1e-7)
     assert set(expand(["all"], ["1"])) ^ set(EVERY) == {"adapter-3", "adapter-0.1", "adapter-1"}
     with pytest.raises(UsageError, match="Did you mean 'search'"):
         expand(["serch"])
@@ -332,7 +335,7 @@ def test_method_names_expand_in_the_order_of_the_table():
         expand(["fine-tune"], ["1"])
     with pytest.raises(UsageError, match="'much' is no share of the weights"):
         expand(["adapter-much"])
-    for share in ("0", "101", "nan"):
+    for share in ("0", "-1", "101", "nan"):
         with pytest.raises(UsageError, match=f"above 0 and up to 100; got '{share}%'"):
             expand(["adapter"], [share])
 

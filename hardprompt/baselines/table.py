@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -80,13 +81,13 @@ def _known(name: str) -> str:
         return kind
     if not 0 < size <= 100:
         raise UsageError(f"--share is in per cent, above 0 and up to 100; got '{size:g}%'")
-    return f"{kind}-{size:g}"
+    return f"{kind}-{Decimal(f'{size:g}'):f}"  # never 1e-05: a dash ends the kind
 
 
 def _split(name: str) -> tuple[str, float | None]:
     """A method's name and its size in per cent, where it has one."""
-    kind, _, size = name.rpartition("-")
-    if kind not in SIZED:
+    kind, dash, size = name.partition("-")
+    if kind not in SIZED or not dash:
         return name, None
     try:
         return kind, float(size)
