@@ -51,7 +51,7 @@ class CompareConfig:
 
     def create(self, root: Path) -> Path:
         """A new folder that a comparison can go on in."""
-        names = (runs.slug(self.search.name), runs.slug(self.search.model))
+        names = (runs.slug(self.search.name), runs.model_slug(self.search.model))
         folder = runs.new_folder(root, "compare", *names)
         self.write(folder)
         return folder

@@ -28,9 +28,14 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".-")[-60:] or "run"
 
 
+def model_slug(name: str) -> str:
+    """Of a hub id, or of the folder that a model is in its own name alone."""
+    return slug(Path(name).name if Path(name).is_absolute() else name)
+
+
 def create(root: Path, config: RunConfig) -> Path:
     """A new folder for a run, with `run.json` in it."""
-    folder = new_folder(root, slug(config.name), slug(config.model))
+    folder = new_folder(root, slug(config.name), model_slug(config.model))
     about = {"schema": "hardprompt.run/1", "hardprompt": __version__, "config": config.to_json()}
     write_json(folder / RUN, about)
     return folder

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,6 +173,35 @@ def test_ctrl_c_prints_the_table_and_how_to_resume(task_folder, options):
     assert "Traceback" not in stderr
 
 
+def test_a_run_goes_on_from_another_folder(task_folder, tiny_folder, tmp_path, monkeypatch):
+    place = task_folder.parent
+    shutil.copytree(tiny_folder, place / "tiny")
+    (place / "words.txt").write_text("so good fun day warm cold bad\n".replace(" ", "\n"))
+    (place / "ban.txt").write_text("cold\n")
+    monkeypatch.chdir(place)
+    call("search", "--task", "moods", "--model", "tiny", "--vocab", "words.txt", "--ban", "ban.txt",
+         "--len", 1, "--budget", 4, "--output-dir", "runs", "-q")  # fmt: skip
+    (folder,) = (place / "runs").iterdir()
+    assert folder.name.startswith("moods__tiny__")
+    config = json.loads((folder / "run.json").read_text(encoding="utf8"))["config"]
+    for key, name in {"task": "moods", "model": "tiny", "vocabulary": "words.txt",
+                      "ban": "ban.txt"}.items():  # fmt: skip
+        assert config[key] == str(place / name)
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    assert call("search", "--resume", folder, "-q").exit_code == 0
+    assert "loss without it" in call("inspect", folder, "--probe").stdout
+
+
+def test_what_is_built_in_is_no_folder_of_that_name(tiny_folder, tmp_path, monkeypatch):
+    for name in ("topic", "mini", "words"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    shown = call("search", "--task", "topic", "--vocab", "words", "--len", 1, "--dry-run")
+    assert "model     mini" in shown.stderr
+    assert "task      topic" in shown.stderr
+
+
 BAD = [
     (["--task", "sentimnt"], UsageError, "Did you mean 'sentiment'"),
     (["--task", "no/such/folder"], UsageError, "no task file or folder"),
@@ -229,8 +259,6 @@ def test_an_impossible_exhaustive_search_names_its_cost(tmp_path):
 
 
 def test_pickled_weights_are_refused(tiny_folder, tmp_path):
-    import shutil
-
     folder = tmp_path / "pickled"
     shutil.copytree(tiny_folder, folder)
     (folder / "model.safetensors").unlink()
@@ -251,8 +279,6 @@ def test_pickled_weights_are_refused(tiny_folder, tmp_path):
     ],
 )
 def test_configs_that_run_code_or_do_not_fit_are_refused(tiny_folder, tmp_path, change, message):
-    import shutil
-
     folder = tmp_path / "changed"
     shutil.copytree(tiny_folder, folder)
     config = json.loads((folder / "config.json").read_text())

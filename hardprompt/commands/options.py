@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,26 @@ def number_or(word: str) -> Callable[[click.Context, click.Parameter, str], int 
         return int(value)
 
     return parse
+
+
+def path_or_name(
+    there: Callable[[str], bool], names: Callable[[], Iterable[str]] = tuple
+) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """A callback that makes the path of what is `there` absolute: a run may be resumed from
+    another folder. One of `names`, and anything else, stays as it was written."""
+
+    def parse(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+        if not value or not there(path := os.path.expanduser(value)) or value in names():
+            return value
+        return os.path.abspath(path)
+
+    return parse
+
+
+def _vocabularies() -> Iterable[str]:
+    from hardprompt.vocabulary import KINDS
+
+    return KINDS
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -59,12 +80,16 @@ METRIC = click.option(
 VOCABULARY = together(
     click.option(
         "--vocab", "vocabulary", default="words", show_default=True,
+        callback=path_or_name(os.path.isfile, _vocabularies),
         help="words, ascii, all, or a file with one word a line.",
     ),
     click.option(
         "--vocab-top", "vocabulary_top", type=int, help="Only the N most frequent tokens."
     ),
-    click.option("--ban", type=click.Path(), help="A file with words to leave out, one a line."),
+    click.option(
+        "--ban", type=click.Path(), callback=path_or_name(os.path.isfile),
+        help="A file with words to leave out, one a line.",
+    ),
 )  # fmt: skip
 RUN = click.argument("run", required=False)
 NUMBER = click.option(
@@ -82,6 +107,7 @@ def model_options(default: str | None) -> Callable[[Command], Command]:
             "--model",
             default=default,
             show_default="the prompt's own" if own else True,
+            callback=path_or_name(os.path.isdir, lambda: ("mini",)),
             help="mini (embedded), a hub id, or a local folder.",
         ),
         loading_options(own=own),

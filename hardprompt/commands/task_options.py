@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
 import click
 
-from hardprompt.commands.options import Command, together
+from hardprompt.commands.options import Command, path_or_name, together
 from hardprompt.config import AUTO, DEFAULT_TASK, TaskChoice
 from hardprompt.errors import UsageError
 
+absolute = path_or_name(lambda path: True)  # whether it is there or not
 
-def absolute(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """A path as it is stored: a run may be resumed from another folder."""
-    return None if value is None else os.path.abspath(os.path.expanduser(value))
+
+def _task_names() -> Iterable[str]:
+    from hardprompt.tasks import task_names
+
+    return task_names()
 
 
 TASK = click.option(
     "--task",
     show_default=DEFAULT_TASK,
+    callback=path_or_name(os.path.exists, _task_names),
     help="A built-in task, a task file, or a folder with train, dev and test.jsonl.",
 )
 DATA = click.option(
