@@ -210,6 +210,37 @@ def test_exported_scripts_run_as_they_are_and_say_the_same(found_run, expected, 
     agree([json.loads(line) for line in result.stdout.splitlines()], expected)
 
 
+@pytest.mark.parametrize("to", ["python", "transformers"])
+def test_exported_scripts_read_utf8_whatever_the_locale_and_without_its_mark(
+    found_run, tmp_path, to
+):
+    script = tmp_path / "classify.py"
+    call("export", found_run, "--to", to, "--output", script)
+    env = {"PYTHONPATH": str(Path(__file__).parents[1]), "HF_HUB_OFFLINE": "1",
+           "PYTHONIOENCODING": "latin-1"}  # fmt: skip
+    texts = ["ein schöner Tag", "今日は\r晴れ"]
+
+    def run(given):
+        return subprocess.run(
+            [sys.executable, script], input=given, capture_output=True, timeout=240, env=env
+        )
+
+    done = run("\n".join(texts).encode("utf-8-sig"))
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["text"] for answer in answers] == texts
+    (tmp_path / "in.txt").write_bytes("\n".join(texts).encode("utf-8-sig"))
+    target = tmp_path / "out.jsonl"
+    call("predict", found_run, "--input", tmp_path / "in.txt", "--output", target)
+    rows = list(map(json.loads, target.read_text(encoding="utf8").split("\n")[:-1]))
+    assert [row["label"] for row in rows] == [answer["label"] for answer in answers]
+    broken = run(b"a day\n\xff\xfe")
+    assert broken.returncode == 1
+    last = broken.stderr.decode().strip().splitlines()[-1]
+    assert last.startswith("error: standard input is not UTF-8 text (")
+    assert b"Traceback" not in broken.stderr
+
+
 def test_the_script_without_hardprompt_knows_suffixes_and_words_of_several_tokens(
     found_run, tiny_folder, tmp_path, monkeypatch, capsys
 ):
@@ -223,7 +254,8 @@ def test_the_script_without_hardprompt_knows_suffixes_and_words_of_several_token
     path.write_text(json.dumps(content))
     call("export", path, "--to", "transformers", "--output", script)
     monkeypatch.setattr(sys, "argv", [str(script), "--model", str(tiny_folder)])
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(TEXTS)))
+    given = io.TextIOWrapper(io.BytesIO("\n".join(TEXTS).encode()))
+    monkeypatch.setattr(sys, "stdin", given)
     runpy.run_path(str(script), run_name="__main__")
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     shares = np.exp(find_prompt(str(path), tmp_path).log_probs(TEXTS))

@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -131,16 +133,23 @@ def embedded_folder() -> str:
     return str(Path(package.submodule_search_locations[0], "models", "mini"))
 
 
+def texts() -> Iterator[str]:
+    """The lines of standard input, which is UTF-8 whatever the locale says."""
+    file = TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="\n")
+    try:
+        yield from filter(None, map(str.strip, file))
+    except UnicodeDecodeError as error:
+        raise SystemExit(f"error: standard input is not UTF-8 text ({error.reason})") from None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default=PROMPT["model"]["name"], help="hub id or folder")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, mps")
     options = parser.parse_args()
     reader = Reader(options.model, options.device)
-    for line in sys.stdin:
-        text = line.strip()
-        if text:
-            sys.stdout.write(json.dumps({"text": text, **reader.answer(text)}) + "\n")
+    for text in texts():
+        sys.stdout.write(json.dumps({"text": text, **reader.answer(text)}) + "\n")
 
 
 if __name__ == "__main__":
