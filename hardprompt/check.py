@@ -9,12 +9,14 @@ from typing import Any
 
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.fit import Fit
+from hardprompt.metrics.text import USUAL, text_metric_named
 from hardprompt.models.base import PromptModel
 from hardprompt.reach import Reach
 from hardprompt.session import choose_template
 from hardprompt.tasks.draft import Draft
 from hardprompt.tasks.finding import Finding, Place, files_of
 from hardprompt.tasks.findings import data_findings
+from hardprompt.tasks.references import references, row_fault
 from hardprompt.tasks.rows import listed
 from hardprompt.template import Template
 from hardprompt.vocabulary import Vocabulary
@@ -84,12 +86,17 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def check_task(
-    draft: Draft, model: PromptModel, template: str | None = None, length: int = 5
+    draft: Draft,
+    model: PromptModel,
+    template: str | None = None,
+    length: int = 5,
+    metric: str | None = None,
 ) -> Check:
     """Looks at every row of a task, and at its words and templates as the model reads them.
 
     `template` is the one that a search would use, by name or as written (None: the task's
-    default); what is wrong with the task's other templates is only a warning.
+    default); what is wrong with the task's other templates is only a warning. `metric` is what it
+    would judge written texts by.
     """
     name, chosen = choose_template(draft.task, template)
     vocabulary = Vocabulary.build(model.codec, len(model.embeddings), label_words=draft.task.words)
@@ -103,7 +110,7 @@ def check_task(
         if draft.task.writes:
             reach = Reach.of(draft, fit)
             reserved = reach.reserved
-            findings += reach.findings()
+            findings += [*reach.findings(), *_unreadable(draft, metric)]
         else:
             words, melted = _words(fit, draft.task.words, texts[0][1])
             reserved = max(map(len, words.values()))
@@ -114,6 +121,18 @@ def check_task(
             if other != name:
                 findings += _other(source, model, vocabulary, length, texts)
     return Check(draft, model, chosen, words, tuple(findings), reach)
+
+
+def _unreadable(draft: Draft, metric: str | None) -> Iterator[Finding]:
+    """Splits of which the metric can read no reference."""
+    judged = text_metric_named(metric or USUAL)
+    for split in ("dev", "test"):
+        part = draft.parts[split]
+        given = [references(row) for row in part.rows if row_fault(part, row) is None]
+        try:
+            judged.check(given)
+        except HardpromptError as error:
+            yield Finding("metric", f"references of {split}: {error}", breaks=True)
 
 
 def _texts(draft: Draft) -> list[tuple[Place, str]]:

@@ -22,7 +22,7 @@ from hardprompt.config import AUTO, RunConfig
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.metrics import Metric, metric_named
 from hardprompt.metrics.figures import ClassFigures, Figures, TextFigures
-from hardprompt.metrics.text import TextMetric, text_metric_named
+from hardprompt.metrics.text import USUAL, TextMetric, text_metric_named
 from hardprompt.mirror import open_storage
 from hardprompt.models.base import Labels, PromptModel
 from hardprompt.models.load import load_model, screening_model, screens
@@ -301,12 +301,14 @@ def choose_metric(task: Task, config: RunConfig) -> Metric | TextMetric:
         raise UsageError(
             f"--objective {config.objective} needs labels; texts to be written have nll"
         )
-    metric = text_metric_named(config.metric or "rouge-l")
+    metric = text_metric_named(config.metric or USUAL)
     if not metric.higher_is_better:
         raise UsageError(
             f"--metric {metric.name} is better the lower, and prompts are ranked by it; take bleu, "
             "chrf or rouge-l: it is reported beside them"
         )
+    for rows in (task.dev, task.test):
+        metric.check([row.references for row in rows])  # not when the search is over
     return metric
 
 

@@ -181,6 +181,25 @@ def test_what_makes_no_sense_for_texts_is_said(folder, options, message):
         Session.prepare(RunConfig(task=str(folder), length=2, **options))
 
 
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_references_that_rouge_cannot_read_are_said_before_the_search(tmp_path, split):
+    task = tmp_path / "task"
+    task.mkdir()
+    for name in ("train", "dev", "test"):
+        texts = ["кошка дома", "снова кошка"] if name == split else ["the cat", "a cat again"]
+        rows = [{"source": f"{text} and more", "references": [text]} for text in texts]
+        (task / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(HardpromptError, match="no reference has any; take --metric chrf"):
+        Session.prepare(RunConfig(task=str(task), length=2))
+    assert Session.prepare(RunConfig(task=str(task), length=2, metric="chrf")).metric.name == "chrf"
+    checked = call("check", task, "--json")
+    assert checked.exit_code == 1
+    (finding,) = (f for f in json.loads(checked.stdout)["findings"] if f["kind"] == "metric")
+    assert finding["level"] == "error"
+    assert f"references of {split}: rouge reads" in finding["message"]
+    assert call("check", task, "--metric", "chrf").exit_code == 0
+
+
 def test_a_masked_model_is_refused(folder, tmp_path):
     from tests.families import save_masked
 

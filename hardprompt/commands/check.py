@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from hardprompt.commands.options import METRIC
 from hardprompt.commands.task_options import data_options, take_choice
 from hardprompt.commands.terminal import prepare_libraries, print_json
 
@@ -20,6 +21,7 @@ from hardprompt.commands.terminal import prepare_libraries, print_json
     "--len", "length", type=click.IntRange(min=1), default=5, show_default=True,
     help="Free tokens of the prompt.",
 )  # fmt: skip
+@METRIC
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def check(
@@ -29,6 +31,7 @@ def check(
     revision: str | None,
     template: str | None,
     length: int,
+    metric: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -48,7 +51,7 @@ def check(
     from hardprompt.models.load import load_model
     from hardprompt.report.check import check_report
 
-    checked = check_task(draft, load_model(model, revision=revision), template, length)
+    checked = check_task(draft, load_model(model, revision=revision), template, length, metric)
     if as_json:
         print_json(checked.to_json())
     else:

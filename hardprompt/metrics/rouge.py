@@ -54,16 +54,22 @@ def longest_common_subsequence(first: Sequence[str], second: Sequence[str]) -> i
     return len(first) - row.bit_count()
 
 
+def check(references: Sequence[Sequence[str]]) -> None:
+    """Raises where no reference holds a letter or digit that is read."""
+    texts = [text for each in references for text in each]
+    if any(map(str.strip, texts)) and not any(TOKEN.search(text.lower()) for text in texts):
+        raise HardpromptError(
+            "rouge reads the letters a to z and digits only, and no reference has any; "
+            "take --metric chrf, which reads every script"
+        )
+
+
 def _scores(
     overlap: Overlap, hypotheses: Sequence[str], references: Sequence[Sequence[str]]
 ) -> FloatArray:
     said = [_tokens(text) for text in hypotheses]
     wanted = [[_tokens(text) for text in texts] for texts in references]
-    if not any(map(any, wanted)) and any(text.strip() for texts in references for text in texts):
-        raise HardpromptError(
-            "rouge reads the letters a to z and digits only, and no reference has any; "
-            "take chrf, which reads every script"
-        )
+    check(references)
     best = [max(overlap(h, r) for r in refs) for h, refs in zip(said, wanted, strict=True)]
     return 100 * np.array(best)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,6 +15,7 @@ from hardprompt.metrics.sacre import Sacrebleu
 from hardprompt.types import FloatArray
 
 Statistics = Callable[[Sequence[str], Sequence[Sequence[str]]], FloatArray]
+USUAL = "rouge-l"  # where no metric is asked for
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class TextMetric:
     stats: Statistics  # n hypotheses, references of each -> (n, s)
     total: Callable[[FloatArray], FloatArray]  # (..., s) sums -> (...); 0 to 100 but nist and cider
     signature: str  # what must be the same for two figures to be compared
+    # Raises for references of which the metric can read nothing; for use before they are needed.
+    check: Callable[[Sequence[Sequence[str]]], None] = lambda references: None
 
     def figure(self, stats: FloatArray) -> float:
         """The figure of `(n, s)` statistics, or the mean of `(runs, n, s)` over the runs."""
@@ -83,13 +86,17 @@ def _by_sacrebleu(name: str, label: str) -> TextMetric:
     )
 
 
+def _by_rouge(name: str, label: str, scores: Statistics) -> TextMetric:
+    return replace(_averaged(name, label, scores, rouge.SIGNATURE), check=rouge.check)
+
+
 METRICS: dict[str, Callable[[], TextMetric]] = {
     "bleu": partial(_by_sacrebleu, "bleu", "BLEU"),
     "chrf": partial(_by_sacrebleu, "chrf", "chrF"),
     "ter": partial(_by_sacrebleu, "ter", "TER"),
-    "rouge-1": partial(_averaged, "rouge-1", "ROUGE-1", rouge.rouge_n(1), rouge.SIGNATURE),
-    "rouge-2": partial(_averaged, "rouge-2", "ROUGE-2", rouge.rouge_n(2), rouge.SIGNATURE),
-    "rouge-l": partial(_averaged, "rouge-l", "ROUGE-L", rouge.rouge_l, rouge.SIGNATURE),
+    "rouge-1": partial(_by_rouge, "rouge-1", "ROUGE-1", rouge.rouge_n(1)),
+    "rouge-2": partial(_by_rouge, "rouge-2", "ROUGE-2", rouge.rouge_n(2)),
+    "rouge-l": partial(_by_rouge, "rouge-l", "ROUGE-L", rouge.rouge_l),
     "meteor": partial(_averaged, "meteor", "METEOR (no WordNet)", meteor.meteor, meteor.SIGNATURE),
     "nist": lambda: TextMetric(
         "nist", "NIST", True, _checked(nist.stats), nist.total, nist.SIGNATURE

@@ -138,8 +138,12 @@ def test_texts_of_any_script_are_read(name, texts):
 
 @pytest.mark.parametrize("name", ROUGE)
 def test_rouge_says_so_where_it_can_read_nothing(name):
-    with pytest.raises(HardpromptError, match=r"letters a to z .* take chrf"):
+    with pytest.raises(HardpromptError, match=r"letters a to z .* take --metric chrf"):
         named(name).stats(["кошка"], [["кошка"]])
+    with pytest.raises(HardpromptError, match=r"letters a to z .* take --metric chrf"):
+        named(name).check([["кошка"], ["кит", "пёс"]])
+    named(name).check([["кошка"], ["кит", "пёс 7"]])
+    named("chrf").check([["кошка"]])
 
 
 def test_of_several_references_the_nearest_counts():
