@@ -11,6 +11,7 @@ import torch
 from hardprompt.adapt import peft_files
 from hardprompt.adapt.bottleneck import Bottleneck
 from hardprompt.adapt.finetune import FineTuning
+from hardprompt.adapt.tensors import write_tensors
 from hardprompt.baselines.base import Bench
 from hardprompt.baselines.bbt import BlackBoxTuning, Subspace, _coordinates
 from hardprompt.baselines.soft_files import OWN
@@ -18,6 +19,7 @@ from hardprompt.baselines.table import make_method
 from hardprompt.baselines.trained import FOLDER, Loaded
 from hardprompt.baselines.training import Training, no_prompt_rows, row_losses, warmed
 from hardprompt.config import RunConfig
+from hardprompt.errors import HardpromptError
 from hardprompt.models.load import fingerprints
 from hardprompt.models.trainable import Copy
 from hardprompt.session import Session
@@ -218,3 +220,15 @@ def test_black_box_tuning_lowers_the_search_loss(models, task_folder, tmp_path):
     assert begun.start == fitted.details["start"]
     loss = nll(fitted.predict("search"), bench.session.gold("search")).mean()
     assert loss < begun.lowest
+
+
+@pytest.mark.parametrize("way", ["a file for a folder", "a folder for a file"])
+def test_weights_that_cannot_be_written_are_one_line(tmp_path, way):
+    path = tmp_path / "weights" / "weights.safetensors"
+    if way == "a file for a folder":
+        path.parent.write_text("in the way")
+    else:
+        path.with_suffix(".part").mkdir(parents=True)
+    with pytest.raises(HardpromptError, match=r"cannot write '.*weights.safetensors'") as caught:
+        write_tensors(path, {"a": torch.zeros(2)})
+    assert "\n" not in str(caught.value)

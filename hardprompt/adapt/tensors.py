@@ -23,12 +23,16 @@ def trained_tensors(adapted: Adapted) -> dict[str, Tensor]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Writes them, whole or not at all; returns the file's name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes them, whole or not at all; returns the file's name. Raises `HardpromptError` with one
+    line where the file cannot be written."""
     part = path.with_suffix(".part")
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(kept, part, metadata={"format": "pt"})
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(kept, part, metadata={"format": "pt"})
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise HardpromptError(f"cannot write '{path}': {error}") from None
     return path.name
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from hardprompt import runs
@@ -39,8 +40,8 @@ def write_bank(folder: Path, model: FoundOn, tasks: Mapping[str, Held]) -> None:
             part = folder / f".{NUMBERS}.part"
             save_file(kept, part, metadata={"format": "pt"})
             part.replace(folder / NUMBERS)
-    except OSError as error:
-        raise HardpromptError(f"cannot write the bank '{folder}': {error.strerror}") from None
+    except (OSError, SafetensorError) as error:
+        raise HardpromptError(f"cannot write the bank '{folder}': {error}") from None
     content = {
         "schema": SCHEMA,
         "model": asdict(model),
