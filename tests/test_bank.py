@@ -510,6 +510,33 @@ def test_a_prefix_of_another_width_is_refused(bank, tmp_path):
         bank.add_prefix("b", path.parent)
 
 
+@pytest.mark.parametrize("n", [240, 256, 300])  # with the label word and what is kept free
+def test_a_prefix_that_leaves_no_room_is_refused_when_it_is_added(make_model, tmp_path, n):
+    _, model = make_model("llama")
+    prefix_folder(tmp_path / "prefix", model, n, MOOD)
+    with pytest.raises(UsageError, match=f"prefix of {n} places leaves no room .* 256 tokens"):
+        PromptBank(model).add_prefix("mood", tmp_path / "prefix")
+
+
+@pytest.mark.parametrize("n", [238, 250])
+def test_a_soft_prompt_that_leaves_no_room_is_refused_when_it_is_added(make_model, tmp_path, n):
+    _, model = make_model("llama")
+    soft_folder(tmp_path / "soft", model, FIRST, [n], MOOD)
+    with pytest.raises(UsageError, match=r"prompt and template take 2\d\d tokens, .* no room for"):
+        PromptBank(model).add_soft("mood", tmp_path / "soft")
+
+
+def test_a_bank_that_cannot_be_written_is_one_line(make_model, tmp_path):
+    _, model = make_model("llama")
+    bank = PromptBank(model)
+    prefix_folder(tmp_path / "prefix", model, 2, MOOD)
+    bank.add_prefix("mood", tmp_path / "prefix")
+    (tmp_path / "bank" / ".bank.safetensors.part").mkdir(parents=True)
+    with pytest.raises(HardpromptError, match="cannot write the bank") as caught:
+        bank.save(tmp_path / "bank")
+    assert "\n" not in str(caught.value)
+
+
 def test_the_document_runs_as_it_is_written(tmp_path, monkeypatch):
     page = Path(__file__).parents[1] / "docs" / "prompt-bank.md"
     (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf8"), re.DOTALL)

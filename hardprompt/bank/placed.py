@@ -50,13 +50,22 @@ class Placed:
 
 
 def placed(held: Held, model: PromptModel) -> Placed:
-    """Raises `HardpromptError` where what is held does not fit the model."""
+    """Raises `HardpromptError` where what is held does not fit the model, or leaves a text no room
+    in its context."""
     renderer = Renderer(model.codec, Template.parse(held.template))
     if isinstance(held, Hard):
-        return _hard(held, model, renderer)
-    return (
-        _soft(held, model, renderer) if isinstance(held, Soft) else _prefix(held, model, renderer)
-    )
+        found = _hard(held, model, renderer)
+    elif isinstance(held, Soft):
+        found = _soft(held, model, renderer)
+    else:
+        found = _prefix(held, model, renderer)
+    alone = len(renderer.encode(found.prompts, [""])[0])
+    if alone >= found.room:
+        raise UsageError(
+            f"prompt and template take {alone:,} tokens, and a row has {found.room:,} before its "
+            "label word: no room for a text"
+        )
+    return found
 
 
 def _hard(held: Hard, model: PromptModel, renderer: Renderer) -> Placed:
@@ -107,7 +116,14 @@ def _prefix(held: Prefix, model: PromptModel, renderer: Renderer) -> Placed:
         )
     prompts = ("",) * renderer.template.n_slots
     labels = renderer.label_ids(_words(held), SAMPLE, prompts)
-    room = _room(model.info.context - len(held.numbers), labels)
+    places, context = len(held.numbers), model.info.context
+    try:
+        room = _room(context - places, labels)
+    except UsageError:
+        raise UsageError(
+            f"a prefix of {places:,} places leaves no room for a text in the model's context of "
+            f"{context:,} tokens"
+        ) from None
     prefix = held.numbers.reshape(-1, *shape)
     return Placed(held, renderer, prompts, labels, room, prefix=prefix)
 
