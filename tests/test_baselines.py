@@ -220,6 +220,13 @@ def test_minibatches_show_every_row_before_any_comes_again():
     assert sorted(seen.tolist()) == list(range(96))
 
 
+def test_a_pass_leaves_out_the_rows_of_its_last_smaller_batch():
+    steps = minibatches(100, np.random.default_rng(0))
+    passes = [np.concatenate([next(steps) for _ in range(3)]) for _ in range(2)]
+    assert [len(set(seen.tolist())) for seen in passes] == [96, 96]
+    assert set(passes[0]) != set(passes[1])
+
+
 def test_the_gap_ends_at_the_loss_of_the_projected_words(session):
     rng = np.random.default_rng(0)
     tokens = rng.choice(session.space.tokens, size=2)

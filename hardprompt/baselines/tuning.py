@@ -117,7 +117,8 @@ def rows_of_step(bench: Bench) -> int:
 
 
 def minibatches(n: int, rng: np.random.Generator) -> Iterator[IntArray]:
-    """Row numbers of one step after another; every row once before any comes again."""
+    """Row numbers of one step after another, shuffled anew for every pass over the rows. Where
+    `n` is no multiple of the batch, a pass leaves out the rows of its last, smaller batch."""
     size = min(ROWS, n)
     while True:
         order = rng.permutation(n)
