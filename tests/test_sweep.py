@@ -107,6 +107,14 @@ def test_methods_without_a_length_are_fitted_once_for_a_model(options):
             assert first == second
 
 
+def test_adapters_have_the_sizes_that_were_asked_for(options):
+    args = [value if value != QUICK else "none,adapter" for value in options]
+    results = swept(*args, "--share", "2%,1%", "--len", "1")
+    assert results["methods"] == ["none", "adapter-2", "adapter-1"]
+    (part,) = results["parts"]
+    assert rows_of(part)["adapter-2"]["trained"] > rows_of(part)["adapter-1"]["trained"] > 0
+
+
 def test_which_methods_use_the_length():
     without = {name for name in expand([ALL]) if not make_method(name).uses_length}
     assert {"none", "manual", "shots", "tf-idf", "probe", "fine-tune", "adapter-3"} <= without
@@ -243,6 +251,7 @@ MISUSE = [
     (["--len", "2,2"], UsageError, "--len takes different numbers from 1"),
     (["--len", ""], UsageError, "--len takes different numbers from 1"),
     (["--seeds", "1,1"], UsageError, "--seeds are different numbers"),
+    (["--share", "3%"], UsageError, "--share sets sizes of 'adapter', but --methods has none"),
     (["--budget", "0"], UsageError, "--budget must be above 0"),
     (["--template", "{prompt:2} {text} {label}"], UsageError, "fixes the length"),
     (["--template", "pre"], UsageError, "no template named 'pre'"),

@@ -10,7 +10,7 @@ import click
 from hardprompt import runs
 from hardprompt.baselines.table import DEFAULT
 from hardprompt.commands.fitting import fit_with_bar
-from hardprompt.commands.lists import SEEDS, words
+from hardprompt.commands.lists import SEEDS, SHARES, words
 from hardprompt.commands.options import (
     JSON,
     METRIC,
@@ -38,14 +38,7 @@ from hardprompt.config import RunConfig
     callback=words,
     help="What to compare, with commas, or all.",
 )
-@click.option(
-    "--share",
-    "shares",
-    default="",
-    callback=words,
-    metavar="3%,0.1%",
-    help="Sizes of adapters in the method 'adapter', in per cent of the model's parameters.",
-)
+@SHARES
 @VOCABULARY
 @METRIC
 @decoding_options(1)

@@ -23,3 +23,11 @@ SEEDS = click.option(
     callback=numbers,
     help="Seeds, with commas; figures are means over them.",
 )
+SHARES = click.option(
+    "--share",
+    "shares",
+    default="",
+    callback=words,
+    metavar="3%,0.1%",
+    help="Sizes of adapters in the method 'adapter', in per cent of the model's parameters.",
+)

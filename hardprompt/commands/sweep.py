@@ -9,7 +9,7 @@ import click
 
 from hardprompt import runs
 from hardprompt.commands.fitting import fit_with_bar
-from hardprompt.commands.lists import SEEDS, numbers, words
+from hardprompt.commands.lists import SEEDS, SHARES, numbers, words
 from hardprompt.commands.options import (
     JSON,
     METRIC,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     "--methods", default="search,prompt-tuning,manual,none", show_default=True, callback=words,
     help="What to measure, with commas; see hardprompt compare.",
 )  # fmt: skip
+@SHARES
 @VOCABULARY
 @METRIC
 @decoding_options(1)
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
 @OUTPUT_DIR
 def sweep(
-    models: list[str], lengths: list[int], methods: list[str], seeds: list[int],
+    models: list[str], lengths: list[int], methods: list[str], shares: list[str], seeds: list[int],
     resume: str | None, as_json: bool, verbose: bool, output_dir: Path, **options: Any,
 ) -> None:  # fmt: skip
     """Draw the metric against the prompt's length and the model's size.
@@ -77,7 +78,7 @@ def sweep(
     from hardprompt.sweep.run import Sweep
 
     if path is None:
-        config = SweepConfig.of(RunConfig(**options), models, lengths, methods, seeds)
+        config = SweepConfig.of(RunConfig(**options), models, lengths, methods, seeds, shares)
         work = Sweep(config)
     else:
         config = SweepConfig.read(path)

@@ -40,9 +40,10 @@ class SweepConfig:
         lengths: Sequence[int],
         methods: list[str],
         seeds: list[int],
+        shares: Sequence[str] = (),
     ) -> SweepConfig:
         """Checks what can be checked without a model; raises `UsageError`."""
-        compare = CompareConfig.of(search, methods, seeds)
+        compare = CompareConfig.of(search, methods, seeds, shares)
         check_models(models, search.revision)
         if not lengths or min(lengths) < 1 or len(set(lengths)) < len(lengths):
             raise UsageError(f"--len takes different numbers from 1, got {list(lengths)}")
