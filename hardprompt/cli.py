@@ -79,7 +79,13 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
 @task_options
 @model_options("mini")
 @TEMPLATE
-@click.option("--len", "length", type=int, help="Free tokens of the prompt.")
+@click.option(
+    "--len",
+    "length",
+    type=int,
+    show_default="5, or as preset or template say",
+    help="Free tokens of the prompt.",
+)
 @click.option("--min-len", "min_length", type=int, help="Allow shorter prompts, down to this.")
 @click.option("--strategy", default="auto", show_default=True, help="See: hardprompt ls strategies")
 @click.option("--preset", help="A published algorithm with its settings: hardprompt ls presets")

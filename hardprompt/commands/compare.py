@@ -30,7 +30,13 @@ from hardprompt.config import RunConfig
 @task_options_without_seed
 @model_options("mini")
 @TEMPLATE
-@click.option("--len", "length", type=int, help="Tokens of the prompt, hard or soft.")
+@click.option(
+    "--len",
+    "length",
+    type=int,
+    show_default="5, or as the template says",
+    help="Tokens of the prompt, hard or soft.",
+)
 @click.option(
     "--methods",
     default=",".join(DEFAULT),
