@@ -19,6 +19,8 @@ TEMPLATES = {
     "prompt first": lambda text: ((2,), text),
     "nothing before the prompt": lambda text: ((), (*text, 40)),
     "around": lambda text: ((2,), text, (40,)),
+    "around, then nothing": lambda text: ((2,), text, ()),
+    "around one text, then nothing": lambda text: ((2,), tuple(range(200, 212)), ()),
 }
 
 
@@ -117,3 +119,22 @@ def test_texts_that_go_on_alike_but_for_what_is_written_are_read_together(make_m
     groups = model.groups(rows, range(len(rows)))
     assert all(group.first is not None for group in groups)
     assert len(groups) < len(rows)
+
+
+@pytest.mark.parametrize("template", ["around, then nothing", "around one text, then nothing"])
+def test_a_text_alone_is_scored_as_among_others(make_model, template):
+    raw, model = make_model("llama")
+    _, plain = make_model("llama", plain=True)
+    rows = rows_of(template)[:1]
+    prompts = prompts_for(rows, 5)
+    np.testing.assert_allclose(
+        scores(model, rows, prompts), said(raw, rows, prompts), atol=TOLERANCE
+    )
+    (group,) = model.groups(rows, [0])
+    points = [model.embeddings[ids] for ids in prompts]
+    gold = np.zeros(1, dtype=np.int64)
+    _, found = model.gradient(group, NONE, gold, points)
+    _, expected = plain.gradient(group, NONE, gold, points)
+    for got, right in zip(found, expected, strict=True):
+        np.testing.assert_allclose(got, right, rtol=1e-3, atol=1e-4 * np.abs(right).max())
+        assert np.abs(right).max() > 0

@@ -366,10 +366,15 @@ def _behind(tails: Tensor, context: Context) -> Tensor:
 
 
 def _varying(group: Group) -> int:
-    """The first segment in which the examples differ; else the last with a token to read."""
+    """The first segment in which the examples differ, or the last with a token where they do not.
+    Where the last segment says nothing before what is told, the one before: a token must be read
+    to tell the next."""
+    filled = [part.shape[1] > 0 for part in group.segments]
+    told = 0 if group.targets is None else group.targets
+    filled[-1] = bool((group.last > told).all())
     differ = [bool((part != part[0]).any()) for part in group.segments]
-    filled = [number for number, part in enumerate(group.segments) if part.shape[1]]
-    return differ.index(True) if any(differ) else max(filled, default=0)
+    first = differ.index(True) if any(differ) else len(differ) - 1
+    return max((number for number in range(first + 1) if filled[number]), default=0)
 
 
 def _sharing(heads: Tensor, *, alone: bool) -> Iterator[tuple[Tensor, Tensor]]:
