@@ -9,10 +9,11 @@ import transformers
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 
 from hardprompt.errors import HardpromptError
+from hardprompt.models import gelu
 from hardprompt.models.causal import CausalModel
 from hardprompt.models.choose import causal_model, unusual
 from hardprompt.models.codec import Codec
-from hardprompt.models.gelu import HAS_ONEDNN, ROWS, FusedMLP, TanhGelu
+from hardprompt.models.gelu import HAS_BFLOAT16, HAS_ONEDNN, ROWS, FusedMLP, TanhGelu
 from hardprompt.models.labels import LabelTrie
 from hardprompt.models.load import _info, load_model, screening_model
 from hardprompt.models.reader import Reader
@@ -323,12 +324,38 @@ def test_a_layer_and_its_gelu_in_one_step_are_both(dtype, atol):
     active = torch.nn.functional.gelu(states @ weight + bias, approximate="tanh")
     right = active @ plain.c_proj.weight.double() + plain.c_proj.bias.double()
     with torch.no_grad():
-        assert fused._plain(x) == HAS_ONEDNN
+        assert fused._plain(x) == (HAS_ONEDNN if dtype == torch.float32 else HAS_BFLOAT16)
         torch.testing.assert_close(fused(x).double(), right, atol=atol, rtol=0.02)
     tracked = fused(x)
     tracked.sum().backward()
     torch.testing.assert_close(tracked.double(), right, atol=atol, rtol=0.02)
     assert torch.isfinite(plain.c_fc.weight.grad).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_precision_that_onednn_lacks_takes_the_layers(monkeypatch, dtype):
+    monkeypatch.setattr(gelu, "HAS_BFLOAT16", False)
+    torch.manual_seed(0)
+    plain = GPT2MLP(24, transformers.GPT2Config(n_embd=8)).eval()
+    fused, x = FusedMLP(plain), torch.randn(3, 5, 8)
+    expected = plain(x)
+    found = fused.to(dtype)(x.to(dtype))
+    assert not fused._plain(x.to(dtype))
+    torch.testing.assert_close(found.float(), expected, atol=1e-3, rtol=0.02)
+
+
+def test_gpt2_is_usable_in_float16_on_a_cpu(make_model, tokenizer, tmp_path):
+    raw, _ = make_model("gpt2")
+    raw.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    half, whole = (
+        load_model(str(tmp_path), device="cpu", dtype=dtype) for dtype in ("float16", "float32")
+    )
+    rows, labels = TEMPLATES["around"], LABELS["several"]
+    prompts = prompts_for(rows, 3, np.random.default_rng(8))
+    expected = scores(whole, rows, labels, prompts)
+    np.testing.assert_allclose(scores(half, rows, labels, prompts), expected, atol=0.1)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 CUBIC, SLOPE = 0.044715, 2 * math.sqrt(2 / math.pi)
 HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+HAS_BFLOAT16 = HAS_ONEDNN and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 ROWS = 256  # converted together: few enough to stay in the caches
 
 
@@ -58,12 +59,19 @@ class FusedMLP(Module):
         return out
 
     def _plain(self, states: Tensor) -> bool:
-        """Whether the first layer is GPT-2's own and nothing asks for a gradient."""
+        """Whether oneDNN can: the first layer is GPT-2's own and nothing asks for a gradient."""
         layer = self.c_fc
-        if not HAS_ONEDNN or states.device.type != "cpu" or type(layer) is not Conv1D:
+        if states.device.type != "cpu" or not _takes(states.dtype) or type(layer) is not Conv1D:
             return False
         tracked = states.requires_grad or layer.weight.requires_grad
         return not layer._forward_hooks and not (tracked and torch.is_grad_enabled())
+
+
+def _takes(dtype: torch.dtype) -> bool:
+    """Whether oneDNN computes in this precision here; where it does not, it raises."""
+    if dtype == torch.bfloat16:
+        return HAS_BFLOAT16
+    return HAS_ONEDNN and dtype == torch.float32
 
 
 def _activated(x: Tensor) -> Tensor:
