@@ -120,7 +120,10 @@ class Session:
             )
         renderer = Renderer(model.codec, template)
         vocabulary, probes = fit_vocabulary(vocabulary, model, renderer, slots, task)
-        splits = Splits.of(model, task, renderer, slots, vocabulary, probes, config.max_new_tokens)
+        beside = [*(given or ()), *((prompt,) for prompt in task.manual_for(name, template))]
+        splits = Splits.of(
+            model, task, renderer, slots, vocabulary, probes, config.max_new_tokens, beside
+        )
         scorer = splits.scorers["search"]
         space = SearchSpace(
             tokens=vocabulary.tokens,

@@ -40,10 +40,12 @@ class Splits:
         vocabulary: Vocabulary,
         probes: tuple[int, int],
         written: int | None = None,
+        given: Sequence[Sequence[str]] = (),
     ) -> Splits:
-        """`written` are the tokens that a written text may have, where that was asked for."""
+        """`written` are the tokens that a written text may have, where that was asked for;
+        `given` are prompts that may be longer than the slots and are scored on the same rows."""
         filler = np.full(sum(slots), probes[0], dtype=np.int64)
-        longest = renderer.prompt_texts(filler, slots)
+        longest = _longest(renderer, [renderer.prompt_texts(filler, slots), *given])
         targets: dict[str, list[tuple[int, ...]]] = {}
         if task.writes:
             labels = WRITTEN
@@ -59,8 +61,8 @@ class Splits:
         for split in SPLITS:
             texts = [example.text for example in getattr(task, split)]
             texts, cut[split] = cut_texts(renderer, texts, longest, room)
-            given = renderer, texts, labels, slots, probes, targets.get(split)
-            scorers[split] = Scorer(model, *given)
+            rows = renderer, texts, labels, slots, probes, targets.get(split)
+            scorers[split] = Scorer(model, *rows)
         return cls(scorers, cut, reserved)
 
 
@@ -106,6 +108,11 @@ def fit_vocabulary(
 def right_classes(rows: Sequence[Example]) -> IntArray:
     """`(N,)` right classes; where texts are written, 0: the only figure that a row scores."""
     return np.array([example.label for example in rows], dtype=np.int64)
+
+
+def _longest(renderer: Renderer, prompts: Sequence[Sequence[str]]) -> Sequence[str]:
+    """The prompt that takes the most tokens in the template; of several the first."""
+    return max(prompts, key=lambda prompt: len(renderer.encode(prompt, [""])[0]))
 
 
 def _targets(renderer: Renderer, rows: Sequence[Example]) -> list[tuple[int, ...]]:
