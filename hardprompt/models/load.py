@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from hardprompt.errors import HardpromptError, UsageError, unknown
@@ -22,6 +25,7 @@ from hardprompt.models.tokenizer import load_tokenizer
 from hardprompt.scoring.batching import Batcher
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+FAULTS = (OSError, ValueError, ImportError, SafetensorError)  # of files that do not load
 KNOWN_CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 
 
@@ -48,17 +52,19 @@ def load_model(
     try:
         tokenizer = load_tokenizer(source, name, revision)
         model = _load_weights(source, name, revision, wanted, masked)
-    except (OSError, ValueError, ImportError) as error:
+    except FAULTS as error:
         raise explained(name, error) from error
     if masked:
         _check_masked(model, tokenizer, name)
     codec = Codec(tokenizer, masked=masked)
-    model = model.to(place)
-    if dtype == "auto" and _has_room_for_float32(model, place):
-        model = model.float()
+    with _fitting(name, model, place, "a smaller model, --dtype bfloat16 or --device cpu"):
+        model = model.to(place)
+        if dtype == "auto" and _has_room_for_float32(model, place):
+            model = model.float()
+        tokens = tokens_that_fit(model, place)
     info = _info(name, model, tokenizer, "masked" if masked else "causal")
     make = MaskedModel if masked else causal_model
-    return make(model, codec, info, Batcher(tokens_that_fit(model, place), batch_size))
+    return make(model, codec, info, Batcher(tokens, batch_size))
 
 
 def load_base(
@@ -71,25 +77,19 @@ def load_base(
     check_config(read_config(source, name, revision), name)
     try:
         tokenizer = load_tokenizer(source, name, revision)
-        model, loaded = AutoModel.from_pretrained(
-            source,
-            revision=revision,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, ImportError) as error:
+        model, lacking = _read_weights(AutoModel, source, name, revision, torch.float32)
+    except FAULTS as error:
         raise explained(name, error) from error
-    missing = sorted(key for key in loaded["missing_keys"] if "pooler" not in key)
+    missing = [key for key in lacking if "pooler" not in key]
     if missing:
         raise HardpromptError(
             f"'{name}' is no whole model: {len(missing)} of its weights, such as {missing[0]}, are "
             "not in the files and would be random; save it again with save_pretrained"
         )
-    for key in loaded["missing_keys"]:  # unused; random, they would make each load another model
+    for key in lacking:  # unused; random, they would make each load another model
         model.state_dict()[key].zero_()
-    model = model.eval().to(place)
+    with _fitting(name, model, place, "a smaller model or --device cpu"):
+        model = model.eval().to(place)
     return model, tokenizer, _info(name, model, tokenizer)
 
 
@@ -136,15 +136,7 @@ def _load_weights(
     source: str, name: str, revision: str | None, dtype: torch.dtype | str, masked: bool
 ) -> Any:
     auto: Any = AutoModelForMaskedLM if masked else AutoModelForCausalLM
-    model, loaded = auto.from_pretrained(
-        source,
-        revision=revision,
-        trust_remote_code=False,
-        use_safetensors=True,
-        dtype=dtype,
-        output_loading_info=True,
-    )
-    missing = sorted(loaded["missing_keys"])
+    model, missing = _read_weights(auto, source, name, revision, dtype)
     if missing:
         kind = "masked" if masked else "causal"
         raise HardpromptError(
@@ -153,6 +145,46 @@ def _load_weights(
             "was trained to predict words (of ELECTRA the generator)"
         )
     return model
+
+
+def _read_weights(
+    auto: Any, source: str, name: str, revision: str | None, dtype: torch.dtype | str
+) -> tuple[Any, list[str]]:
+    """A model of the kind `auto`, and the names of its weights that are not in the files."""
+    model, loaded = auto.from_pretrained(
+        source,
+        revision=revision,
+        trust_remote_code=False,
+        use_safetensors=True,
+        dtype=dtype,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # refused here, in one line
+    )
+    for key, found, wanted in sorted(loaded["mismatched_keys"]):
+        raise HardpromptError(
+            f"'{name}' contradicts itself: {key} is {_sizes(found)} in its files, but "
+            f"{_sizes(wanted)} by its config.json; take both from the same checkpoint"
+        )
+    return model, sorted(loaded["missing_keys"])
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+@contextmanager
+def _fitting(name: str, model: Any, place: torch.device, way_out: str) -> Iterator[None]:
+    """One line where the model does not fit on the device."""
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; not every backend has that
+        if "out of memory" not in str(error).lower():
+            raise
+        size = sum(p.numel() * p.element_size() for p in model.parameters()) / 1024**3
+        raise HardpromptError(
+            f"'{name}' has {size:.1f} GB of weights, for which {place} has too little free memory; "
+            f"take {way_out}"
+        ) from error
 
 
 def choose_device(device: str) -> torch.device:

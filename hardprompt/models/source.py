@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
@@ -89,6 +90,11 @@ def check_config(config: dict[str, Any], name: str) -> bool:
 def explained(name: str, error: Exception) -> HardpromptError:
     text = str(error)
     lower = text.lower()
+    if isinstance(error, SafetensorError):
+        return HardpromptError(
+            f"the safetensors weights of '{name}' cannot be read ({text.splitlines()[0]}): the "
+            "download is incomplete, or git-lfs left a pointer in a file's place; fetch them again"
+        )
     if "gated" in lower or "401" in text or "403" in text:
         return HardpromptError(
             f"'{name}' is gated or private; accept its terms on its page, then run 'hf auth login'"

@@ -1,0 +1,63 @@
+"""Models that cannot be loaded: one line that says why."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from hardprompt.errors import HardpromptError
+from hardprompt.models.load import load_base, load_model
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 1234\n"
+
+
+@pytest.fixture(params=[load_model, load_base])
+def refused(request, tiny_folder, tmp_path):
+    """`refused(change)`: the line about a copy of a good model, changed."""
+
+    def line(change):
+        folder = tmp_path / "changed"
+        shutil.copytree(tiny_folder, folder)
+        change(folder)
+        with pytest.raises(HardpromptError) as caught:
+            request.param(str(folder), device="cpu")
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return line
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [lambda whole: b"", lambda whole: POINTER, lambda whole: whole[: len(whole) // 2]],
+    ids=["empty", "pointer", "truncated"],
+)
+def test_weights_that_did_not_arrive_whole(refused, spoilt):
+    def change(folder):
+        file = folder / "model.safetensors"
+        file.write_bytes(spoilt(file.read_bytes()))
+
+    message = refused(change)
+    assert "cannot be read" in message
+    assert "git-lfs" in message
+
+
+def test_a_config_of_another_width(refused):
+    def change(folder):
+        config = json.loads((folder / "config.json").read_text())
+        changed = config | {"intermediate_size": 2 * config["intermediate_size"]}
+        (folder / "config.json").write_text(json.dumps(changed))
+
+    message = refused(change)
+    assert "is 64 x 96 in its files, but 64 x 192 by its config.json" in message
+
+
+def test_a_model_too_large_for_its_device(refused, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    message = refused(lambda _: None)
+    assert "too little free memory" in message
+    assert "--device cpu" in message
