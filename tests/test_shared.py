@@ -181,6 +181,16 @@ def test_proposals_are_those_of_whole_rows(both, family, template):
         )
 
 
+def tokens_read(model, compute):
+    """How many tokens the model reads in a call."""
+    read = []
+    layer = model._model.get_input_embeddings()
+    handle = layer.register_forward_hook(lambda _, given, __: read.append(given[0].numel()))
+    compute()
+    handle.remove()
+    return sum(read)
+
+
 def test_no_token_of_a_beam_or_of_a_text_is_read_twice(both):
     shared, _ = both("llama")
     rows, labels = TEMPLATES["text first, then nothing"], LABELS["one token"]
@@ -188,12 +198,28 @@ def test_no_token_of_a_beam_or_of_a_text_is_read_twice(both):
     parent = np.full((60, 5), 99)
     parent[:, -1] = np.arange(100, 160)
     shared.label_log_probs(group, labels, [parent])  # reads the texts
-    read = []
-    layer = shared._model.get_input_embeddings()
-    handle = layer.register_forward_hook(lambda _, given, __: read.append(given[0].numel()))
-    shared.label_log_probs(group, labels, [parent])
-    handle.remove()
-    assert sum(read) == len(rows) * (4 + 60)
+    found = tokens_read(shared, lambda: shared.label_log_probs(group, labels, [parent]))
+    assert found == len(rows) * (4 + 60)
+
+
+def test_of_texts_that_are_not_kept_only_those_asked_for_are_read(both, monkeypatch):
+    shared, _ = both("llama")
+    rows, labels = TEMPLATES["text first, then nothing"], LABELS["one token"]
+    (group,) = shared.groups(rows, range(len(rows)))
+    prompts = [np.array([[99]])]
+    whole = shared.label_log_probs(group, labels, prompts)
+    shared._texts.clear()
+    monkeypatch.setattr("hardprompt.models.shared.KEPT_BYTES", 0)
+    found = []
+    short = int(group.first.argmin())
+
+    def alone():
+        found.append(shared.label_log_probs(group, labels, prompts, np.array([short])))
+
+    assert tokens_read(shared, alone) == group.first[short] + 1
+    np.testing.assert_allclose(
+        normalise(found[0][:, 0]), normalise(whole[:, short]), atol=TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("family", ["gemma2", "bloom", "mistral"])

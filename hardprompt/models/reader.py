@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -42,6 +43,14 @@ class Reader:
     def room_for(self, trie: LabelTrie) -> int:
         """Tokens that a batch must count for the label words of each row."""
         return len(trie.tokens) * (1 + self._per_logits)
+
+    @cached_property
+    def token_bytes(self) -> int:
+        """What the keys and values of one token take, over all layers."""
+        token = torch.zeros(1, 1, dtype=torch.int64, device=self._model.device)
+        with torch.no_grad():
+            kept = self.keys_and_values(token)
+        return sum(part.numel() * part.element_size() for layer in kept for part in layer)
 
     def joined(self, parts: list[Tensor]) -> Tensor:
         """Parts of rows side by side; ids become points where one part is points."""

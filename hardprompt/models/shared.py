@@ -255,11 +255,18 @@ class SharedCausalModel(CausalModel):
         if texts is None or texts.room < room:
             self._texts.pop(group, None)
             room = ROOM * (room // ROOM + 1)
-            texts = Texts.read(self._reader, self._batcher, group, room, self._device)
-            held = sum(other.n_bytes for other in self._texts.values())
-            if held + texts.n_bytes <= KEPT_BYTES:
-                self._texts[group] = texts
+            if not self._can_keep(group, room):
+                return Texts.read(self._reader, self._batcher, group, room, chosen)
+            everyone = self._members(group, None)
+            texts = Texts.read(self._reader, self._batcher, group, room, everyone)
+            self._texts[group] = texts
         return texts if len(chosen) == len(group) else texts.of(chosen.cpu().numpy())
+
+    def _can_keep(self, group: Group, room: int) -> bool:
+        tokens = len(group) * (group.segments[0].shape[1] + room)
+        held = sum(texts.n_bytes for texts in self._texts.values())
+        fits: bool = held + tokens * self._reader.token_bytes <= KEPT_BYTES
+        return fits
 
     # Prompts first
 

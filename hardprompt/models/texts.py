@@ -30,10 +30,16 @@ class Texts:
     @classmethod
     @torch.no_grad()
     def read(
-        cls, reader: Reader, batcher: Batcher, group: Group, room: int, device: torch.device
+        cls, reader: Reader, batcher: Batcher, group: Group, room: int, members: Tensor
     ) -> Texts:
-        texts = torch.from_numpy(group.segments[0]).to(device)
-        width = texts.shape[1]
+        """The beginnings of these members of the group, with so much room."""
+        numbers = members.cpu().numpy()
+        whole = group.segments[0][numbers]
+        lengths = np.full(len(whole), whole.shape[1])
+        if group.first is not None:
+            lengths = group.first[numbers]
+        width = int(lengths.max())
+        texts = torch.from_numpy(whole[:, :width]).to(members.device)
 
         def run(low: int, high: int) -> list[Tensor]:
             """Keys and values of all layers in turn."""
@@ -42,7 +48,6 @@ class Texts:
 
         pieces = [found for *_, found in batcher.split(len(texts), width, run)]
         parts = [torch.cat(same) for same in zip(*pieces, strict=True)]
-        lengths = np.full(len(group), width) if group.first is None else group.first
         bias = _bias(lengths + room, room + width, parts[0])
         return cls(Context(tuple(parts[::2]), tuple(parts[1::2]), lengths + room, bias), room)
 
