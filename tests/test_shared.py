@@ -420,5 +420,47 @@ def test_short_memory_changes_no_score_and_repeats_none(both, monkeypatch, templ
         scores(shared, rows, labels, prompts)
 
 
+@pytest.mark.parametrize("template", ["around", "nothing before the prompt"])
+@pytest.mark.parametrize("alike", [True, False])
+def test_no_batch_has_more_rows_than_asked_for(both, monkeypatch, template, alike):
+    """However many prompts begin alike, and their keys and values are read once."""
+    shared, plain = both("llama", rows=4)
+    rows, labels = TEMPLATES[template], LABELS["several"]
+    prompts = prompts_for(rows, 12, np.random.default_rng(9))
+    if alike:
+        prompts[0][:] = prompts[0][0]
+    expected = scores(plain, rows, labels, prompts)
+    whole, done = Reader.label_scores, []
+
+    def counted(self, tokens, *rest):
+        done.append(len(tokens))
+        return whole(self, tokens, *rest)
+
+    monkeypatch.setattr(Reader, "label_scores", counted)
+    np.testing.assert_allclose(scores(shared, rows, labels, prompts), expected, atol=TOLERANCE)
+    assert max(done) <= 4
+    assert sum(done) == 12 * len(rows)
+
+
+@pytest.mark.parametrize("template", ["prompt first", "around"])
+def test_no_more_heads_are_held_than_there_is_room_for(both, monkeypatch, template):
+    shared, plain = both("llama")
+    rows, labels = TEMPLATES[template], LABELS["several"]
+    prompts = prompts_for(rows, 9, np.random.default_rng(10))
+    expected = scores(plain, rows, labels, prompts)
+    room, held = 20 * shared._reader.token_bytes, []  # of one to five heads
+    monkeypatch.setattr("hardprompt.models.shared.KEPT_BYTES", room)
+    whole = SharedCausalModel._context
+
+    def counted(self, heads):
+        context = whole(self, heads)
+        held.append(context.n_bytes)
+        return context
+
+    monkeypatch.setattr(SharedCausalModel, "_context", counted)
+    np.testing.assert_allclose(scores(shared, rows, labels, prompts), expected, atol=TOLERANCE)
+    assert 0 < max(held) <= room
+
+
 def _fail():
     raise torch.OutOfMemoryError("CUDA out of memory")

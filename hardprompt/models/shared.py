@@ -121,9 +121,11 @@ class SharedCausalModel(CausalModel):
 
         def whole(leaves: list[Tensor], start: int, stop: int) -> Tensor:
             heads = self._before_texts(group, leaves, varying)
-            each = torch.arange(len(heads), device=self._device)[:, None]
+            n, mine = len(heads), chosen[start:stop]
+            cand = torch.arange(n, device=self._device).repeat_interleave(len(mine))
             context = self._context(heads)
-            return self._through(group, trie, leaves, varying, context, each, chosen[start:stop])
+            found = self._through(group, trie, leaves, varying, context, cand, mine.repeat(n))
+            return found.view(n, len(mine), -1)
 
         return whole, self._width(group, slots) + self._target_room(group)
 
@@ -277,26 +279,48 @@ class SharedCausalModel(CausalModel):
         heads = self._before_texts(group, slots, varying)
         width = self._width(group, slots) - heads.shape[1]
         width += self._reader.room_for(trie) + self._target_room(group)
+        # Keys and values of all heads that are read together are held.
+        most = max(1, KEPT_BYTES // max(1, heads.shape[1] * self._reader.token_bytes))
         for numbers, rows in _sharing(heads, alone=len(slots) == varying):
-            context = self._known_context(heads[numbers])
+            pieces = zip(torch.split(numbers, most), torch.split(rows, most), strict=True)
+            for some, candidates in pieces:
+                context = self._known_context(heads[some])
 
-            def run(
-                low: int,
-                high: int,
-                start: int,
-                stop: int,
-                rows: Tensor = rows,
-                context: Context | None = context,
-            ) -> Tensor:
-                part = None if context is None else context.cut(low, high)
-                mine = chosen[start:stop]
-                return self._through(group, trie, slots, varying, part, rows[low:high], mine)
+                def score(
+                    low: int,
+                    high: int,
+                    cand: Tensor,
+                    member: Tensor,
+                    context: Context | None = context,
+                ) -> Tensor:
+                    part = None if context is None else context.cut(low, high)
+                    return self._through(group, trie, slots, varying, part, cand, chosen[member])
 
-            each = width * rows.shape[1]
-            for (low, high, start, stop), found in self._batcher.tiles(
-                len(rows), len(chosen), each, run
-            ):
-                out[rows[low:high].flatten(), start:stop] = found
+                for cand, member, found in self._tiled(candidates, len(chosen), width, score):
+                    out[cand, member] = found
+
+    def _tiled(
+        self,
+        candidates: Tensor,
+        g: int,
+        width: int,
+        score: Callable[[int, int, Tensor, Tensor], Tensor],
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """`candidates` (X, k), those behind each of X heads, on each of g members: numbers of
+        candidates and of members, `(pairs,)`, and `score(low, high, candidates, members)` of these
+        pairs, equally many behind each of the heads `low..high`. What stands behind one head is
+        cut where it does not fit."""
+
+        def pairs(low: int, high: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
+            behind = torch.arange(start, stop, device=self._device)
+            return candidates[low:high, behind // g].flatten(), (behind % g).repeat(high - low)
+
+        def run(low: int, high: int, start: int, stop: int) -> Tensor:
+            return score(low, high, *pairs(low, high, start, stop))
+
+        n, k = candidates.shape
+        for tile, found in self._batcher.tiles(n, k * g, width, run):
+            yield *pairs(*tile), found
 
     def _through(
         self,
@@ -305,21 +329,17 @@ class SharedCausalModel(CausalModel):
         slots: Sequence[Tensor],
         varying: int,
         context: Context | None,
-        rows: Tensor,
-        members: Tensor,
+        cand: Tensor,
+        example: Tensor,
     ) -> Tensor:
-        """`(X * k, g, classes)`: behind each of the X heads its k candidates, `rows` (X, k), and
-        behind each of these every text."""
-        cand = rows.flatten().repeat_interleave(len(members))
-        example = members.repeat(rows.numel())
+        """`(rows, classes)`: pairs of a candidate and a member, `(rows,)` each, behind the heads
+        of the context, equally many behind each."""
         parts = self._parts(group, slots, cand, example)[2 * varying :]
         tokens = self._reader.joined(parts)
         if group.targets is not None:
-            found = self._endings(group, example, tokens, context)
-        else:
-            ends = self._ends(group, example, tokens)
-            found = self._reader.label_scores(tokens, trie, context, ends)
-        return found.view(rows.numel(), len(members), -1)
+            return self._endings(group, example, tokens, context)[:, None]
+        ends = self._ends(group, example, tokens)
+        return self._reader.label_scores(tokens, trie, context, ends)
 
     def _before_texts(self, group: Group, slots: Sequence[Tensor], varying: int) -> Tensor:
         """`(n, h)` ids or `(n, h, dim)` points of all before the segment that varies."""
