@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,9 +14,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from hardprompt.models.base import Labels, ModelInfo
-from hardprompt.models.batched import BatchedModel, as_input
+from hardprompt.models.batched import BatchedModel, as_input, joined
 from hardprompt.models.codec import Codec
-from hardprompt.models.mixed import pick, reading_only
+from hardprompt.models.mixed import pick
 from hardprompt.models.prefixed import keys_and_values_of
 from hardprompt.models.targets import Targets
 from hardprompt.models.writer import Decoding, write
@@ -51,7 +52,7 @@ class CausalModel(BatchedModel):
         n, k = prompts.shape[:2]
         places = torch.arange(self.first_told, k, device=self._device).expand(n, -1)
         parts = [self._repeated(self.codec.prefix, n), prompts[:, :-1]]
-        return self._logits(parts, look, None, places.shape[1]).float().log_softmax(-1), places
+        return self._logits(parts, look, None, places - k).float().log_softmax(-1), places
 
     def write(self, rows: Sequence[IntArray | FloatArray], decoding: Decoding) -> list[str]:
         return write(self._model, self.codec, self._batcher, rows, decoding)
@@ -62,16 +63,12 @@ class CausalModel(BatchedModel):
             return self._targets(group, parts, example)[:, None]
         head = self._head(group)
         last = self._tensor(group.last)[example]
-        end = last - int(group.last.max())  # <= 0: where the true end lies, from the row's end
         out = torch.empty(len(example), len(labels), device=self._device)
         for start in dict.fromkeys(label[:-1] for label in labels):
             m = len(start) + 1
             rows = _append(parts, last, start)
-            logits = self._logits(rows, example, head, group.spread + m).float()
-            first = group.spread + end  # (rows,) position of the first label token's prediction
-            where = first[:, None] + torch.arange(m, device=self._device)
-            log_probs = logits[torch.arange(len(rows[0]), device=self._device)[:, None], where]
-            log_probs = log_probs.log_softmax(-1)
+            where = self._end(group, example)[:, None] - m + torch.arange(m, device=self._device)
+            log_probs = self._logits(rows, example, head, where).float().log_softmax(-1)
             for c, label in enumerate(labels):
                 if label[:-1] == start:
                     ids = torch.tensor(label, device=self._device)
@@ -81,12 +78,12 @@ class CausalModel(BatchedModel):
     def _targets(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
         """`(rows,)`: the mean log-probability of a token of what each row ends in."""
         targets = Targets.of(group, example)
-        keep = group.spread + targets.tokens.shape[1] + 1
-        logits = self._logits(parts, example, self._head(group), keep).float()
-        # Positions counted from the first that is kept.
-        ends = self._tensor(group.last)[example] - int(group.last.max()) + logits.shape[1]
-        rows = torch.arange(len(example), device=self._device)[:, None]
-        return targets.mean(logits[rows, targets.places(ends)])
+        where = targets.places(self._end(group, example))
+        return targets.mean(self._logits(parts, example, self._head(group), where).float())
+
+    def _end(self, group: Group, example: Tensor) -> Tensor:
+        """`(rows,)`: where each row's padding begins, counted from the padded end: 0, or less."""
+        return self._tensor(group.last)[example] - int(group.last.max())
 
     def _hidden(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
         output = self._model(**self._inputs(parts), use_cache=False, output_hidden_states=True)
@@ -95,27 +92,32 @@ class CausalModel(BatchedModel):
         return states[torch.arange(len(last), device=self._device), last - 1]
 
     def _words(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
-        last = self._tensor(group.last)[example]
-        logits = self._logits(parts, example, None, group.spread + 1)
-        where = group.spread + last - int(group.last.max())
-        found = logits[torch.arange(len(last), device=self._device), where]
-        return found.float().log_softmax(-1)
+        where = self._end(group, example)[:, None] - 1
+        return self._logits(parts, example, None, where)[:, 0].float().log_softmax(-1)
 
     def _next(self, group: Group, slots: int, parts: list[Tensor], example: Tensor) -> Tensor:
-        logits = self._logits(parts, example, self._head(group), 1)[:, -1]
+        where = torch.full_like(example, -1)[:, None]
+        logits = self._logits(parts, example, self._head(group), where)[:, 0]
         return logits.float().log_softmax(-1)
 
-    def _logits(self, parts: list[Tensor], example: Tensor, head: Any, keep: int) -> Tensor:
-        """`(rows, keep, V)` logits of the last positions."""
+    def _logits(self, parts: list[Tensor], example: Tensor, head: Any, where: Tensor) -> Tensor:
+        """`(rows, m, V)` logits at the places `where` (rows, m), -1 being the rows' last."""
         options: dict[str, Any] = {"use_cache": False}
         # Where nothing follows the beginning (an empty slot), there is nothing to run after it.
         if head is not None and any(part.shape[1] for part in parts[1:]):
             parts = parts[1:]
             options = {"past_key_values": self._expand(head, example), "use_cache": True}
+        return self._logits_at(joined(self._model, parts), where, options)
+
+    def _logits_at(self, rows: Tensor, where: Tensor, options: dict[str, Any]) -> Tensor:
+        """`(rows, m, V)` logits at the places `where` of `(rows, w)` ids or `(rows, w, dim)`
+        points, from one forward pass with these options."""
         if self._keeps_logits:
-            options["logits_to_keep"] = keep
-        logits: Tensor = self._model(**self._inputs(parts), **options).logits
-        return logits[:, -keep:]
+            options["logits_to_keep"] = -int(where.min())
+        with _head_reading(self._model.get_output_embeddings(), where):
+            logits: Tensor = self._model(**as_input(rows), **options).logits
+        # A model without an output layer of its own: of all places, or of the last.
+        return logits if logits.shape[1] == where.shape[1] else _from_end(logits, where)
 
     def _stand_in(self, label: tuple[int, ...]) -> tuple[int, ...]:
         return label[:-1]
@@ -128,10 +130,7 @@ class CausalModel(BatchedModel):
         options: dict[str, Any] = {"use_cache": False}
         if (prefixes := self._prefixes(rows)) is not None:
             options = self._behind(*prefixes, ends)
-        with reading_only(self._model, where):
-            logits: Tensor = self._model(**as_input(tokens), **options).logits
-        if logits.shape[1] != where.shape[1]:
-            logits = pick(logits, where)
+        logits = self._logits_at(tokens, where - tokens.shape[1], options)
         return logits.float().log_softmax(-1)
 
     def _behind(self, whole: Tensor, lengths: Tensor, ends: Tensor) -> dict[str, Any]:
@@ -155,7 +154,8 @@ class CausalModel(BatchedModel):
         return layers, both, heads, dim
 
     def _head(self, group: Group) -> Any:
-        """Keys and values of the constant beginning, computed once; None where not worth it."""
+        """Keys and values of the constant beginning of each member, or one row for all of them,
+        computed once; None where not worth it."""
         first = group.segments[0]
         if len(group.segments) < 2 or first.shape[1] < CACHED_TOKENS:
             return None
@@ -167,20 +167,56 @@ class CausalModel(BatchedModel):
         held = sum(_n_bytes(head) for head in self._heads.values() if head is not None)
         if held > CACHED_BYTES:
             return None
-        with torch.no_grad():
-            output = self._model(input_ids=self._tensor(first), use_cache=True)
-        layers = getattr(output.past_key_values, "layers", None)
-        # Sliding windows and state-space layers are not plain keys and values.
-        if not layers or any(type(layer).__name__ != "DynamicLayer" for layer in layers):
-            return None
-        return [(layer.keys, layer.values) for layer in layers]
+        alike = bool((first == first[0]).all())
+        rows = self._tensor(first[:1] if alike else first)
+
+        @torch.no_grad()
+        def run(low: int, high: int) -> list[tuple[Tensor, Tensor]] | None:
+            # Not the head on top: logits of every place are the most of its memory.
+            output = self._model.base_model(input_ids=rows[low:high], use_cache=True)
+            layers = getattr(output.past_key_values, "layers", None)
+            # Sliding windows and state-space layers are not plain keys and values.
+            if not layers or any(type(layer).__name__ != "DynamicLayer" for layer in layers):
+                return None
+            return [(layer.keys, layer.values) for layer in layers]
+
+        pieces = []
+        for *_, layers in self._batcher.split(len(rows), rows.shape[1], run):
+            if layers is None:
+                return None
+            pieces.append(layers)
+        return [
+            tuple(map(torch.cat, zip(*layer, strict=True))) for layer in zip(*pieces, strict=True)
+        ]
 
     def _expand(self, head: Any, example: Tensor) -> DynamicCache:
         # A cache is updated in place, so every batch gets its own copy.
         cache = DynamicCache()
         for number, (keys, values) in enumerate(head):
-            cache.update(keys[example], values[example], number)
+            each = example % len(keys)  # one row is that of all
+            cache.update(keys[each], values[each], number)
         return cache
+
+
+@contextmanager
+def _head_reading(layer: Any, where: Tensor) -> Iterator[None]:
+    """The output layer sees nothing but the places `where`: logits of all of them are most of the
+    memory of a small model."""
+    if layer is None:
+        yield
+        return
+    handle = layer.register_forward_pre_hook(
+        lambda _, inputs: (_from_end(inputs[0], where), *inputs[1:])
+    )
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _from_end(states: Tensor, where: Tensor) -> Tensor:
+    """`(rows, m, d)`: what stands at the places `where` (rows, m), -1 being the last."""
+    return pick(states, where + states.shape[1])
 
 
 def _n_bytes(head: list[tuple[Tensor, Tensor]]) -> int:
