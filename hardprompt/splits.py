@@ -11,7 +11,7 @@ import numpy as np
 from hardprompt.errors import UsageError
 from hardprompt.models.base import PromptModel
 from hardprompt.models.codec import ANCHOR, Codec
-from hardprompt.scoring.compile import Renderer, cut_texts, room_for
+from hardprompt.scoring.compile import SPARE, Renderer, cut_texts, room_for
 from hardprompt.scoring.places import find_probes, fitting, steady_label_ids
 from hardprompt.scoring.scorer import WRITTEN, Scorer
 from hardprompt.tasks import Example, Task
@@ -45,7 +45,7 @@ class Splits:
         """`written` are the tokens that a written text may have, where that was asked for;
         `given` are prompts that may be longer than the slots and are scored on the same rows."""
         filler = np.full(sum(slots), probes[0], dtype=np.int64)
-        longest = _longest(renderer, [renderer.prompt_texts(filler, slots), *given])
+        usual = renderer.prompt_texts(filler, slots)
         targets: dict[str, list[tuple[int, ...]]] = {}
         if task.writes:
             labels = WRITTEN
@@ -57,6 +57,7 @@ class Splits:
             ends = list(labels)
         reserved = max(written or 0, *map(len, ends))
         room = room_for(model.info.context, reserved)
+        longest, room = _cut_for(renderer, usual, given, room)
         scorers, cut = {}, {}
         for split in SPLITS:
             texts = [example.text for example in getattr(task, split)]
@@ -110,9 +111,19 @@ def right_classes(rows: Sequence[Example]) -> IntArray:
     return np.array([example.label for example in rows], dtype=np.int64)
 
 
-def _longest(renderer: Renderer, prompts: Sequence[Sequence[str]]) -> Sequence[str]:
-    """The prompt that takes the most tokens in the template; of several the first."""
-    return max(prompts, key=lambda prompt: len(renderer.encode(prompt, [""])[0]))
+def _cut_for(
+    renderer: Renderer, usual: Sequence[str], given: Sequence[Sequence[str]], room: int
+) -> tuple[Sequence[str], int]:
+    """The prompt that texts are cut for, and the tokens that a row with it may have: one of the
+    slots' length, or the longest `given` where that needs more than is spared beside it."""
+
+    def tokens(prompt: Sequence[str]) -> int:
+        return len(renderer.encode(prompt, [""])[0])
+
+    longest = max(given, key=tokens, default=usual)
+    if tokens(longest) > tokens(usual) + SPARE:
+        return longest, room + SPARE
+    return usual, room
 
 
 def _targets(renderer: Renderer, rows: Sequence[Example]) -> list[tuple[int, ...]]:
