@@ -101,7 +101,8 @@ def _numbers(model: Pipeline) -> int:
 
 def _log_probs(model: Pipeline, inputs: Any, session: Session) -> FloatArray:
     """`(N, classes)`; minus infinity for a class without a search row, as a rare one may be."""
-    known = model.predict_log_proba(inputs)
+    with np.errstate(divide="ignore"):  # so sure that the others have nothing left
+        known = model.predict_log_proba(inputs)
     found: FloatArray = np.full((len(known), len(session.task.labels)), -np.inf)
     found[:, model.classes_] = known
     return found

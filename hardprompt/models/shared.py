@@ -16,13 +16,14 @@ from hardprompt.models.cascade import Context
 from hardprompt.models.causal import CausalModel
 from hardprompt.models.codec import Codec
 from hardprompt.models.labels import LabelTrie
+from hardprompt.models.layout import behind, sharing, steps_of, varying_segment
 from hardprompt.models.reader import Reader
 from hardprompt.models.targets import Targets
 from hardprompt.models.texts import Texts
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.mixed import MixedRow
 from hardprompt.scoring.plan import Group, Row, group_beginnings
-from hardprompt.scoring.walk import Extend, Score, walk
+from hardprompt.scoring.walk import Extend
 from hardprompt.types import FloatArray, IntArray
 
 # Keys and values of all texts stay as long as they take less; else they are computed anew.
@@ -108,16 +109,16 @@ class SharedCausalModel(CausalModel):
         if group.first is not None:
             texts = self._texts_of(group, chosen, 0).up_to(0)
 
-            def behind(leaves: list[Tensor], start: int, stop: int) -> Tensor:
+            def after_texts(leaves: list[Tensor], start: int, stop: int) -> Tensor:
                 context = texts.cut(start, stop)
                 if group.targets is not None:
                     return self._written(group, leaves, context, chosen[start:stop])
                 return self._scores(self._tails(group, leaves), trie, context)
 
             width = self._width(group, slots) - group.segments[0].shape[1]
-            return behind, width + self._target_room(group)
+            return after_texts, width + self._target_room(group)
 
-        varying = _varying(group)
+        varying = varying_segment(group)
 
         def whole(leaves: list[Tensor], start: int, stop: int) -> Tensor:
             heads = self._before_texts(group, leaves, varying)
@@ -158,7 +159,7 @@ class SharedCausalModel(CausalModel):
 
         def run(low: int, high: int, start: int, stop: int) -> FloatArray:
             part = texts.cut(start, stop)
-            found = self._reader.next_log_probs(_behind(tails[low:high], part), part)
+            found = self._reader.next_log_probs(behind(tails[low:high], part), part)
             total: FloatArray = found.view(stop - start, high - low, -1).sum(0).cpu().numpy()
             return total
 
@@ -178,7 +179,7 @@ class SharedCausalModel(CausalModel):
     ) -> None:
         tails = self._tails(group, slots)
         texts = self._texts_of(group, chosen, tails.shape[1] - 1)
-        for step in _steps(tails):
+        for step in steps_of(tails):
             if isinstance(step, Extend):
                 tokens = self._tensor(step.tokens)
                 texts.extend(self._reader, self._batcher, step.depth, tokens)
@@ -241,7 +242,7 @@ class SharedCausalModel(CausalModel):
 
     def _scores(self, tails: Tensor, trie: LabelTrie, context: Context) -> Tensor:
         """`(n, g, classes)`: each of the tails behind each beginning."""
-        found = self._reader.label_scores(_behind(tails, context), trie, context)
+        found = self._reader.label_scores(behind(tails, context), trie, context)
         return found.view(len(context), len(tails), -1).transpose(0, 1)
 
     def _tails(self, group: Group, slots: Sequence[Tensor]) -> Tensor:
@@ -275,13 +276,13 @@ class SharedCausalModel(CausalModel):
     def _behind_prompts(
         self, group: Group, trie: LabelTrie, slots: list[Tensor], chosen: Tensor, out: Tensor
     ) -> None:
-        varying = _varying(group) if slots else 0
+        varying = varying_segment(group) if slots else 0
         heads = self._before_texts(group, slots, varying)
         width = self._width(group, slots) - heads.shape[1]
         width += self._reader.room_for(trie) + self._target_room(group)
         # Keys and values of all heads that are read together are held.
         most = max(1, KEPT_BYTES // max(1, heads.shape[1] * self._reader.token_bytes))
-        for numbers, rows in _sharing(heads, alone=len(slots) == varying):
+        for numbers, rows in sharing(heads, alone=len(slots) == varying):
             pieces = zip(torch.split(numbers, most), torch.split(rows, most), strict=True)
             for some, candidates in pieces:
                 context = self._known_context(heads[some])
@@ -379,42 +380,3 @@ class SharedCausalModel(CausalModel):
 def _words_of(rows: Sequence[MixedRow]) -> Labels:
     """The label words of all rows, each once."""
     return tuple(dict.fromkeys(label for row in rows for label in row.labels))
-
-
-def _steps(tails: Tensor) -> Iterator[Extend | Score]:
-    if tails.is_floating_point():  # points between tokens have nothing in common
-        return iter([Score(0, np.arange(len(tails)))])
-    return walk(tails.cpu().numpy())
-
-
-def _behind(tails: Tensor, context: Context) -> Tensor:
-    """Every tail behind every beginning."""
-    return tails.repeat(len(context), *(1 for _ in tails.shape[1:]))
-
-
-def _varying(group: Group) -> int:
-    """The first segment in which the examples differ, or the last with a token where they do not.
-    Where the last segment says nothing before what is told, the one before: a token must be read
-    to tell the next."""
-    filled = [part.shape[1] > 0 for part in group.segments]
-    told = 0 if group.targets is None else group.targets
-    filled[-1] = bool((group.last > told).all())
-    differ = [bool((part != part[0]).any()) for part in group.segments]
-    first = differ.index(True) if any(differ) else len(differ) - 1
-    return max((number for number in range(first + 1) if filled[number]), default=0)
-
-
-def _sharing(heads: Tensor, *, alone: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """Heads shared by k candidates each, as `(X,)` numbers and the candidates `(X, k)`, for each
-    k. `alone`: no two candidates have the same."""
-    everyone = torch.arange(len(heads), device=heads.device)
-    if alone or heads.is_floating_point() or not heads.shape[1]:
-        yield everyone, everyone[:, None]
-        return
-    _, inverse, counts = torch.unique(heads, dim=0, return_inverse=True, return_counts=True)
-    order = inverse.argsort(stable=True)
-    starts = counts.cumsum(0) - counts
-    for k in counts.unique().tolist():
-        first = starts[counts == k]
-        rows = order[first[:, None] + torch.arange(k, device=heads.device)]
-        yield rows[:, 0], rows
