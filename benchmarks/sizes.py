@@ -10,7 +10,6 @@ with the command; a benchmark that was stopped goes on where it was.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +52,14 @@ def sweep_of(args: argparse.Namespace) -> Sweep:
 def write(args: argparse.Namespace, work: Sweep, results: dict[str, Any]) -> None:
     """The results beside the script, with models called by their folder's name alone."""
     assert work.folder is not None
-    hours = sum(
-        json.loads(path.read_text(encoding="utf8")).get("cpu_seconds", 0)
-        for path in work.folder.path.glob("*/*__seed*.json")
-    )
-    text = json.dumps(results | {"run": ""})
-    for model in args.models:
-        text = text.replace(json.dumps(model), json.dumps(Path(model).name))
-    results = json.loads(text)
+    records = [runs.read_json(path) for path in work.folder.path.glob("*/*__seed*.json")]
+    # What was fitted once stands in the comparison of every length.
+    own = [record for record in records if "fitted_at_length" not in record]
+    hours = sum(record.get("cpu_seconds", 0) for record in own)
+    for model in results["models"]:
+        model["name"] = Path(model["name"]).name
+    for part in results["parts"]:
+        part["model"] = Path(part["model"]).name
     runs.write_json(args.out.with_suffix(".json"), results)
     for name, plot in PLOTS.items():
         drawn = plot(results)
@@ -72,12 +71,11 @@ def write(args: argparse.Namespace, work: Sweep, results: dict[str, Any]) -> Non
 def _page(args: argparse.Namespace, results: dict[str, Any], hours: float) -> str:
     rows = results["task"]["rows"]
     tables, _, _ = sweep_report(results).rpartition("\nFiles:")
-    names = [Path(model).name for model in args.models]
     return "\n".join(
         [
             f"# Length and size on {results['task']['name']}",
             "",
-            f"`python -m benchmarks.sizes --models {' '.join(names)} --task {args.task} "
+            f"`python -m benchmarks.sizes --models {' '.join(args.models)} --task {args.task} "
             f"--template {args.template} --len {' '.join(map(str, args.len))} "
             f"--methods {' '.join(args.methods)} --budget {args.budget:g} "
             f"--seeds {' '.join(map(str, args.seeds))} --out {args.out}`",

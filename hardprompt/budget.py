@@ -19,7 +19,7 @@ def default_budget(model: PromptModel, scorer: Scorer, screened: bool) -> float:
     """Candidates that cost about the same work whatever the model: a figure, not a clock, so
     that the same command is the same search wherever it runs in the same precision."""
     tokens = sum(row.length for row in scorer.rows)
-    if any(group.first is not None for group in scorer.groups):  # texts are read once
+    if scorer.texts_first:
         tokens -= sum(len(row.segments[0]) for row in scorer.rows)
         tokens += sum(scorer.slots) * len(scorer.rows)
     work = SCREENED_WORK if screened else DEFAULT_WORK

@@ -191,12 +191,11 @@ def _search(
     if sys.stderr.isatty():
         _say("loading the model ...", show)
     prepare_libraries(verbose=show["verbose"])
-    from hardprompt.lengths import with_length
     from hardprompt.report.header import header
     from hardprompt.search import Search
     from hardprompt.verbalizers.prepare import prepared
 
-    session = prepared(with_length(config) if folder is None else config)
+    session = prepared(config)
     seconds = session.estimate()
     _say(header(session, session.example(), seconds) + "\n", show)
     if dry:

@@ -11,10 +11,10 @@ import numpy as np
 from hardprompt.scoring.fluency import Fluency
 from hardprompt.scoring.forecast import FEWEST, REFERENCES, Forecast
 from hardprompt.scoring.losses import Loss
-from hardprompt.scoring.plan import Group, Row, pack_rows, shape
+from hardprompt.scoring.plan import Group, Parts, Row, examples_of, pack_rows, shape
 from hardprompt.scoring.race import drop, race, smallest
 from hardprompt.scoring.scorer import Scorer
-from hardprompt.scoring.sheet import Parts, Sheet, count, examples_of, total
+from hardprompt.scoring.sheet import Sheet, count, total
 from hardprompt.space import SearchSpace
 from hardprompt.types import Batch, BoolArray, Feedback, FloatArray, IntArray, Proposals
 
@@ -206,7 +206,7 @@ class Objective:
                 found, slopes = self.slopes.model.gradient(
                     group, self.scorer.labels, gold, slots, members
                 )
-                examples = group.examples if members is None else group.examples[members]
+                examples = group.numbers(members)
                 scores[numbers[:, None], examples] = self.scorer.formed(found)
                 for a, k, slope in zip(starts, widths, slopes, strict=True):
                     gradient[numbers, a : a + k] += slope

@@ -20,6 +20,7 @@ import hardprompt
 from hardprompt.budget import check_affordable, default_budget
 from hardprompt.config import AUTO, RunConfig
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.lengths import with_length
 from hardprompt.metrics import Metric, metric_named
 from hardprompt.metrics.figures import ClassFigures, Figures, TextFigures
 from hardprompt.metrics.text import USUAL, TextMetric, text_metric_named
@@ -94,7 +95,9 @@ class Session:
         metric = choose_metric(task, config)
         _check_decoding(task, config)
         name, template = choose_template(task, config.template)
-        slots = template.slots(config.length) if given is None else ()
+        if given is None:
+            config = with_length(config, template)
+            slots = template.slots(config.length)
         model = model or load_model(
             config.model,
             revision=config.revision,

@@ -117,8 +117,7 @@ def _result(session: Session, way: str, dtype: str, n: int, took: float, peak: f
 def _tokens(session: Session, way: str) -> float:
     """Tokens of a pair that no other pair could share."""
     scorer, length = session.scorers["search"], session.space.length
-    shared = [group.first is not None for group in scorer.groups]
-    if not any(shared):  # the text is read behind each prompt
+    if not scorer.texts_first:
         return float(np.mean([row.length for row in scorer.rows]))
     after = float(np.mean([row.length - len(row.segments[0]) for row in scorer.rows]))
     own = {"extensions": 1.0, "swaps": (length + 1) / 2}

@@ -8,6 +8,7 @@ from hardprompt import presets, runs
 from hardprompt.config import RunConfig
 from hardprompt.lengths import USUAL, with_length
 from hardprompt.presets import Preset
+from hardprompt.template import Template
 from tests.conftest import call
 
 FIXED = "{prompt:1} so {text} {prompt:2} {label}"
@@ -36,15 +37,14 @@ def fixing(task_folder):
     return task_folder
 
 
-def test_a_length_is_given_fixed_published_or_usual(fixing):
-    task = str(fixing)
-    assert with_length(RunConfig(task=task, template="suffix", length=2)).length == 2
-    assert with_length(RunConfig(task=task)).length is None
-    assert with_length(RunConfig(task=task, template="around", preset="pez")).length is None
-    assert with_length(RunConfig(task=task, template=FIXED)).length is None
-    assert with_length(RunConfig(task=task, template="suffix", preset="pez")).length == 10
-    assert with_length(RunConfig(task=task, template="suffix")).length == USUAL
-    assert with_length(RunConfig(task=task, template="suffix"), usual=1).length == 1
+def test_a_length_is_given_fixed_published_or_usual():
+    fixed, suffix = Template.parse(FIXED), Template.parse("{text} {prompt} {label}")
+    assert with_length(RunConfig(length=2), suffix).length == 2
+    assert with_length(RunConfig(), fixed).length is None
+    assert with_length(RunConfig(preset="pez"), fixed).length is None
+    assert with_length(RunConfig(preset="pez"), suffix).length == 10
+    assert with_length(RunConfig(), suffix).length == USUAL
+    assert with_length(RunConfig(), suffix, usual=1).length == 1
 
 
 @pytest.mark.parametrize("preset", [[], ["--preset", "genetic"]], ids=["plain", "preset"])

@@ -85,11 +85,10 @@ def compare(
     prepare_libraries(verbose=verbose)
     from hardprompt.baselines.base import BACKWARD
     from hardprompt.compare import CompareConfig, Comparison
-    from hardprompt.lengths import with_length
     from hardprompt.report.compare import compare_header, compare_report, stopped_compare_report
 
     if folder is None:
-        config = CompareConfig.of(with_length(RunConfig(**options)), methods, seeds, shares)
+        config = CompareConfig.of(RunConfig(**options), methods, seeds, shares)
     else:
         config = CompareConfig.read(folder)
     session = Comparison.prepare(config)

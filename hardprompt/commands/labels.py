@@ -81,7 +81,7 @@ def labels(
     from hardprompt.lengths import with_length
     from hardprompt.report.header import subject
     from hardprompt.report.labels import labels_report
-    from hardprompt.session import Session
+    from hardprompt.session import Session, choose_template
     from hardprompt.tasks import draft_of
     from hardprompt.tasks.draft import whole_task
     from hardprompt.verbalizers.assess import assess_words, with_words
@@ -92,7 +92,9 @@ def labels(
     if (task := draft_of(config).task).writes:
         raise UsageError(f"task '{task.name}' has no labels to find words for: it wants texts")
     given = [(text,) for text in dict.fromkeys(texts)]
-    session = Session.prepare(config if given else with_length(config, 1), given or None)
+    if not given:
+        config = with_length(config, choose_template(task, config.template)[1], usual=1)
+    session = Session.prepare(config, given or None)
     if not as_json:
         click.echo(subject(session, session.example()) + "\n", err=True)
     words = Vocabulary.build(

@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterator
 from io import TextIOWrapper
 from itertools import islice
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 from hardprompt import HardPrompt
 from hardprompt.classifier import Classifier
 from hardprompt.errors import HardpromptError
+from hardprompt.streams import read_texts
 
 PROMPT: dict[str, Any] = {}
 CHUNK = 256  # texts read together
@@ -32,20 +32,13 @@ def main() -> None:
     classifier = prompt.on(prompt.load_model(parser.parse_args().model))
     for sentence in classifier.differences:
         sys.stderr.write(f"note: {sentence}\n")
-    given = texts()
+    lines = TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="\n")
+    rows = read_texts(lines, "txt", "text", "standard input")
+    given = (row.text for row in rows if row.text)
     while chunk := list(islice(given, CHUNK)):
         found = written(classifier, chunk) if prompt.writes else labelled(classifier, chunk)
         for text, answer in zip(chunk, found, strict=True):
             sys.stdout.write(json.dumps({"text": text, **answer}) + "\n")
-
-
-def texts() -> Iterator[str]:
-    """The lines of standard input, which is UTF-8 whatever the locale says."""
-    file = TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="\n")
-    try:
-        yield from filter(None, map(str.strip, file))
-    except UnicodeDecodeError as error:
-        raise SystemExit(f"error: standard input is not UTF-8 text ({error.reason})") from None
 
 
 def written(classifier: Classifier, texts: list[str]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from hardprompt.models.masked import MaskedModel
 from hardprompt.models.memory import tokens_that_fit
 from hardprompt.models.source import check_config, explained, read_config, source_of
 from hardprompt.models.tokenizer import load_tokenizer
-from hardprompt.scoring.batching import Batcher
+from hardprompt.scoring.batching import Batcher, out_of_memory
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FAULTS = (OSError, ValueError, ImportError, SafetensorError)  # of files that do not load
@@ -177,8 +177,8 @@ def _fitting(name: str, model: Any, place: torch.device, way_out: str) -> Iterat
     """One line where the model does not fit on the device."""
     try:
         yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; not every backend has that
-        if "out of memory" not in str(error).lower():
+    except RuntimeError as error:
+        if not out_of_memory(error):
             raise
         size = sum(p.numel() * p.element_size() for p in model.parameters()) / 1024**3
         raise HardpromptError(

@@ -69,10 +69,22 @@ class Group:
     def __len__(self) -> int:
         return len(self.examples)
 
+    def numbers(self, members: IntArray | None) -> IntArray:
+        """`(m,)` the examples that these members are; None: all."""
+        return self.examples if members is None else self.examples[members]
+
     @property
     def spread(self) -> int:
         """By how many tokens the longest row exceeds the shortest."""
         return int(self.last.max() - self.last.min())
+
+
+Parts = Sequence[tuple[Group, IntArray | None]]  # groups, and which of their members; None: all
+
+
+def examples_of(parts: Parts) -> IntArray:
+    """The numbers of all examples of these parts."""
+    return np.concatenate([group.numbers(members) for group, members in parts])
 
 
 def group_rows(rows: Sequence[Row], examples: Sequence[int], *, exact: bool = False) -> list[Group]:

@@ -13,7 +13,7 @@ from hardprompt.models.base import Labels, PromptModel
 from hardprompt.models.writer import Decoding
 from hardprompt.scoring.compile import Renderer, compile_rows
 from hardprompt.scoring.losses import normalise
-from hardprompt.scoring.plan import Group, Row, ending, group_few, group_rows
+from hardprompt.scoring.plan import Group, Parts, Row, ending, examples_of, group_few, group_rows
 from hardprompt.types import EMPTY, BoolArray, FloatArray, IntArray
 
 # In the place of label words where texts are to be written: each row scores a single figure.
@@ -166,6 +166,11 @@ class Scorer:
         return self.model.groups(self.rows, range(len(self.rows)))
 
     @cached_property
+    def texts_first(self) -> bool:
+        """Whether the model reads the texts once, for all prompts that follow them."""
+        return any(group.first is not None for group in self.groups)
+
+    @cached_property
     def few_groups(self) -> list[Group]:
         """All examples, for a prompt or two: larger groups, since none fills a batch by itself."""
         return self._few(range(len(self.rows)))
@@ -178,7 +183,7 @@ class Scorer:
     ) -> list[tuple[Group, IntArray | None]]:
         """Groups for `n` prompts and their members among these examples; the constant beginnings
         are shared."""
-        if n < FEW and not any(group.first is not None for group in self.groups):
+        if n < FEW and not self.texts_first:
             few = self.few_groups if examples is None else self._few(examples.tolist())
             return [(group, None) for group in few]
         if examples is None:
@@ -188,9 +193,7 @@ class Scorer:
         found = [(group, np.flatnonzero(wanted[group.examples])) for group in self.groups]
         return [(group, members) for group, members in found if len(members)]
 
-    def by_ids(
-        self, ids: IntArray, parts: Sequence[tuple[Group, IntArray | None]], out: FloatArray
-    ) -> None:
+    def by_ids(self, ids: IntArray, parts: Parts, out: FloatArray) -> None:
         """Fills `out[row, example]`, `(n, N, classes)`, for canonical rows `(n, length)`."""
         for numbers, prompts in self.shapes(ids):
             if any(not prompt.shape[1] for prompt in prompts):
@@ -198,18 +201,18 @@ class Scorer:
                 continue
             for group, members in parts:
                 scores = self.model.label_log_probs(group, self.labels, prompts, members)
-                examples = group.examples if members is None else group.examples[members]
+                examples = group.numbers(members)
                 out[numbers[:, None], examples] = self.formed(scores)
 
     def _by_text_into(
         self,
         ids: IntArray,
         numbers: IntArray,
-        parts: Sequence[tuple[Group, IntArray | None]],
+        parts: Parts,
         out: FloatArray,
     ) -> None:
         # An empty slot takes its space along, so the constant parts do not hold.
-        examples = np.concatenate([g.examples if m is None else g.examples[m] for g, m in parts])
+        examples = examples_of(parts)
         for number in numbers:
             prompts = self.renderer.prompt_texts(ids[number], self.slots)
             out[number, examples] = self.by_text(prompts, examples=examples.tolist())

@@ -8,11 +8,9 @@ import numpy as np
 
 from hardprompt.scoring.forecast import LEVEL, Forecast
 from hardprompt.scoring.losses import Loss
-from hardprompt.scoring.plan import Group
+from hardprompt.scoring.plan import Group, Parts, examples_of
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.types import BoolArray, FloatArray, IntArray
-
-Parts = Sequence[tuple[Group, IntArray | None]]  # groups, and which of their members; None: all
 
 
 class Sheet:
@@ -75,8 +73,3 @@ def total(loss: Loss, scores: FloatArray, gold: IntArray, seen: BoolArray, n: in
 def count(part: tuple[Group, IntArray | None]) -> int:
     group, members = part
     return len(group) if members is None else len(members)
-
-
-def examples_of(parts: Parts) -> IntArray:
-    """The numbers of all examples of these parts."""
-    return np.concatenate([g.examples if m is None else g.examples[m] for g, m in parts])

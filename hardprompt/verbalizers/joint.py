@@ -14,8 +14,8 @@ from hardprompt.models.base import Labels
 from hardprompt.objective import Objective
 from hardprompt.scoring.losses import Loss, normalise
 from hardprompt.scoring.places import steady_label_ids
+from hardprompt.scoring.plan import Parts, examples_of
 from hardprompt.scoring.scorer import Scorer
-from hardprompt.scoring.sheet import Parts, examples_of
 from hardprompt.space import SearchSpace
 from hardprompt.types import Batch, Feedback, FloatArray, IntArray
 
@@ -140,7 +140,7 @@ class JointObjective(Objective):
     def _read_points(self, points: FloatArray, parts: Parts, out: FloatArray) -> None:
         slots = np.split(points.astype(np.float32), np.cumsum(self.space.slots)[:-1], axis=1)
         for group, members in parts:
-            examples = group.examples if members is None else group.examples[members]
+            examples = group.numbers(members)
             out[:, examples] = self.scorer.model.label_log_probs(
                 group, self.scorer.labels, slots, members
             )
