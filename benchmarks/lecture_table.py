@@ -5,7 +5,8 @@
 E2E, WebNLG (seen, unseen, all by the data's own field) and DART: 300 training rows, 200 test
 rows, every text metric. Writes a JSON file and a Markdown table; a benchmark that was stopped goes
 on where it was, between methods and inside a search. `--task` runs some data sets alone, so that
-several can run side by side; each call writes the tables of all that are finished by then.
+several can run side by side; each call writes the tables of all that are finished by then, and of
+those which `--out` holds already.
 """
 
 from __future__ import annotations
@@ -163,9 +164,12 @@ def main() -> None:
         found["methods"] = summary(task, run(args, task))
         # A file for each data set: several may be run side by side.
         runs.write_json(ROOT / f"{task}.json", found)
+    out = args.out.with_suffix(".json")
+    results = runs.read_json(out) if out.exists() else {}
     files = {task: ROOT / f"{task}.json" for task in TASKS}
-    results = {task: runs.read_json(path) for task, path in files.items() if path.exists()}
-    runs.write_json(args.out.with_suffix(".json"), results)
+    results |= {task: runs.read_json(path) for task, path in files.items() if path.exists()}
+    results = {task: results[task] for task in TASKS if task in results}
+    runs.write_json(out, results)
     runs.write_text(args.out.with_suffix(".md"), report(args, results))
 
 
