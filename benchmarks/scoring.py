@@ -103,13 +103,20 @@ def arguments() -> argparse.Namespace:
 
 
 def processor() -> tuple[str, bool]:
-    """The CPU's name, and whether it multiplies in bf16."""
+    """The CPU's name, and whether it multiplies in bf16.
+
+    With its family and model where they are told: one name is given to several generations.
+    """
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf8")
     except OSError:
         return platform.processor() or platform.machine(), False
-    names = [line.split(":")[1].strip() for line in text.splitlines() if "model name" in line]
-    return next(iter(names), platform.machine()), "avx512_bf16" in text
+    pairs = [line.partition(":") for line in text.splitlines()]
+    told = {key.strip(): value.strip() for key, _, value in pairs}
+    name = told.get("model name", platform.machine())
+    if {"cpu family", "model"} <= set(told):
+        name += f" (family {told['cpu family']}, model {told['model']})"
+    return name, "avx512_bf16" in text
 
 
 def text_lengths(task: Path) -> list[int]:
