@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from hardprompt import session
+from hardprompt.baselines.base import Unfit
+from hardprompt.baselines.linear import TfIdf
 from hardprompt.baselines.table import ALL, expand, make_method
 from hardprompt.compare import Comparison
 from hardprompt.errors import HardpromptError, UsageError
@@ -41,6 +43,10 @@ def swept(*options):
 def only_run(options):
     (folder,) = Path(options[-1]).glob("sweep__*")
     return folder
+
+
+def refuse(method, bench):
+    raise Unfit("its package is not installed")
 
 
 def rows_of(part):
@@ -199,6 +205,36 @@ def test_finished_parts_are_not_repeated(options):
     assert again == whole
     shutil.rmtree(second / "search__seed0")  # nothing is left to do, so no model is loaded
     assert call("sweep", "--resume", folder).exit_code == 0
+
+
+def test_what_was_skipped_is_tried_again_once_for_a_model(options, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(TfIdf, "fit", refuse)
+        first = swept(*options)
+    rows = [rows_of(part)["tf-idf"] for part in first["parts"]]
+    assert [row["skipped"] for row in rows] == ["its package is not installed"] * 2
+    fitted = []
+    fit = TfIdf.fit
+    monkeypatch.setattr(TfIdf, "fit", lambda method, bench: fitted.append(1) or fit(method, bench))
+    again = json.loads(call("sweep", "--resume", only_run(options), "--json").stdout)
+    assert len(fitted) == 1
+    a, b = (rows_of(part)["tf-idf"] for part in again["parts"])
+    assert a["skipped"] is None
+    assert a["test"] == b["test"]
+    for part, old in zip(again["parts"], first["parts"], strict=True):
+        assert rows_of(part)["search"] == rows_of(old)["search"]
+
+
+def test_a_model_that_is_gone_leaves_what_was_finished(options, tmp_path, tiny_folder, monkeypatch):
+    model = shutil.copytree(tiny_folder, tmp_path / "lent")
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(TfIdf, "fit", refuse)
+        first = swept(*options, "--model", "lent")
+    assert {part["model"] for part in first["parts"]} == {str(model)}  # found from any folder
+    shutil.rmtree(model)
+    again = json.loads(call("sweep", "--resume", only_run(options), "--json").stdout)
+    assert again == first
 
 
 def test_ctrl_c_says_how_to_go_on(options, monkeypatch):

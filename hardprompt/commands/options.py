@@ -41,6 +41,9 @@ def path_or_name(
     return parse
 
 
+model_path = path_or_name(os.path.isdir, lambda: ("mini",))
+
+
 def _vocabularies() -> Iterable[str]:
     from hardprompt.vocabulary import KINDS
 
@@ -107,7 +110,7 @@ def model_options(default: str | None) -> Callable[[Command], Command]:
             "--model",
             default=default,
             show_default="the prompt's own" if own else True,
-            callback=path_or_name(os.path.isdir, lambda: ("mini",)),
+            callback=model_path,
             help="mini (embedded), a hub id, or a local folder.",
         ),
         loading_options(own=own),

@@ -19,6 +19,7 @@ from hardprompt.commands.options import (
     VOCABULARY,
     decoding_options,
     loading_options,
+    model_path,
 )
 from hardprompt.commands.task_options import task_options_without_seed
 from hardprompt.commands.terminal import prepare_libraries, print_json
@@ -28,10 +29,15 @@ if TYPE_CHECKING:
     from hardprompt.sweep.run import Sweep
 
 
+def model_names(context: click.Context, option: click.Parameter, value: str) -> list[str]:
+    """As `--model` of a search takes each of them."""
+    return [model_path(context, option, word) or word for word in words(context, option, value)]
+
+
 @click.command()
 @task_options_without_seed
 @click.option(
-    "--model", "models", default="mini", show_default=True, callback=words,
+    "--model", "models", default="mini", show_default=True, callback=model_names,
     help="Models to measure, with commas: mini (embedded), hub ids, or local folders.",
 )  # fmt: skip
 @loading_options(own=False)

@@ -6,6 +6,7 @@ from typing import Any
 
 from hardprompt.report.axes import Axis, categories, linear, logarithmic
 from hardprompt.report.plot import Line, Panel, drawing
+from hardprompt.report.text import ending
 
 Row = dict[str, Any]
 
@@ -18,7 +19,7 @@ def length_plot(results: dict[str, Any]) -> str | None:
     for model in results["models"]:
         rows = [(place[part["length"]], part) for part in _parts(results, model=model["name"])]
         if rows:
-            panels.append(Panel(model["name"], x, _lines(results, rows)))
+            panels.append(Panel(ending(model["name"]), x, _lines(results, rows)))
     if not panels:
         return None
     return drawing(f"{_about(results)} against the length of the prompt", panels, _y(results))

@@ -9,6 +9,7 @@ from typing import Any
 from hardprompt.config import FEWEST_TEST_ROWS
 from hardprompt.tasks.schema import GENERATION
 
+LONGEST = 28  # letters of a model's name where room is scarce
 TOO_FEW = "too few rows for a test figure"
 BAD = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, direction, zero-width and the like
 
@@ -25,6 +26,12 @@ def quoted(prompt: str) -> str:
     """A prompt as it must be pasted; in quotes only where its end or beginning is a space."""
     safe = escape(prompt)
     return f'"{safe}"' if safe != safe.strip() or not safe else safe
+
+
+def ending(name: str) -> str:
+    """A long name without its beginning, which tells less than its end; as `escape` writes it."""
+    safe = escape(name)
+    return safe if len(safe) <= LONGEST else f"...{safe[3 - LONGEST :]}"
 
 
 def figure(value: float | None, digits: int = 3) -> str:

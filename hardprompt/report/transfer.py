@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hardprompt.config import FEWEST_TEST_ROWS
-from hardprompt.report.text import digits, escape, figure, gain, quoted, table
-
-LONGEST = 28  # letters of a model's name that are shown
+from hardprompt.report.text import digits, ending, escape, figure, gain, quoted, table
 
 Entry = Mapping[str, Any]
 
@@ -43,7 +41,7 @@ def _matrix(results: dict[str, Any], title: str, show: Callable[[Entry, int], st
     for number, entry in enumerate(baselines[0]["manual"]):
         name = f"(manual) {quoted(entry['text'])}"
         rows.append([name, *(cell(some["manual"][number]) for some in baselines)])
-    return table((title, *(_short(model["name"]) for model in models)), rows)
+    return table((title, *(ending(model["name"]) for model in models)), rows)
 
 
 def _dev(entry: Entry, n: int) -> str:
@@ -93,9 +91,3 @@ def _notes(results: dict[str, Any]) -> list[str]:
         else:
             lines += [f"{name}: {escape(note)}" for note in model["notes"]]
     return [*lines, f"Files: {escape(results['run'])}/transfer.json and transfer.csv"]
-
-
-def _short(name: str) -> str:
-    """A long name without its beginning, which tells less than its end."""
-    safe = escape(name)
-    return safe if len(safe) <= LONGEST else f"...{safe[3 - LONGEST :]}"

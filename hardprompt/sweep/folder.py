@@ -23,10 +23,17 @@ class SweepFolder:
 
     def of(self, part: Part) -> Path:
         number = self.config.models.index(part.model) + 1  # two models may be called alike
-        return self.path / f"{number}-{runs.slug(part.model)}__len{part.length}"
+        return self.path / f"{number}-{runs.model_slug(part.model)}__len{part.length}"
 
     def finished(self, part: Part) -> bool:
         return all((self.of(part) / name).exists() for name in (TABLE, CSV))
+
+    def whole(self, part: Part) -> bool:
+        """Whether it is finished and no method was skipped: what was in the way may be gone."""
+        if not self.finished(part):
+            return False
+        rows = runs.read_json(self.of(part) / TABLE)["methods"]
+        return all(row["skipped"] is None for row in rows)
 
     def tables(self) -> dict[Part, dict[str, Any]]:
         """The table of each part that is finished."""
@@ -53,12 +60,12 @@ class SweepFolder:
     def carry(self, part: Part, methods: Iterable[str]) -> None:
         """Copies what is recorded of methods that would be the same at this length."""
         for name in (record_name(m, seed) for m in methods for seed in self.config.seeds):
-            known = [path for folder in self._alike(part) if (path := folder / name).exists()]
-            if not known or (self.of(part) / name).exists():
+            found = (_fitted(folder / name) for folder in self._alike(part))
+            known = next((record for record in found if record is not None), None)
+            if known is None or _fitted(self.of(part) / name) is not None:
                 continue
-            record = runs.read_json(known[0])
-            at = {"fitted_at_length": record["header"]["length"]}
-            runs.write_json(self.of(part) / name, record | at)
+            at = {"fitted_at_length": known["header"]["length"]}
+            runs.write_json(self.of(part) / name, at | known)
 
     def _check(self, part: Part, session: Session) -> None:
         seed = session.config.seed
@@ -74,3 +81,9 @@ class SweepFolder:
     def _alike(self, part: Part) -> Iterator[Path]:
         """The folders of the parts with the same model."""
         return (self.of(Part(part.model, length)) for length in self.config.lengths)
+
+
+def _fitted(path: Path) -> dict[str, Any] | None:
+    """A method's record; None where there is none, or the method was skipped."""
+    record = runs.read_json(path) if path.exists() else None
+    return None if record is None or record["skipped"] else record

@@ -18,7 +18,10 @@ ALIKE = ("task", "template", "metric")  # of every part
 def assemble(
     folder: SweepFolder, skipped: Mapping[Part, str], levels: Sequence[str]
 ) -> dict[str, Any]:
-    """All figures of a sweep, from the tables of its parts."""
+    """All figures of a sweep, from the tables of its parts.
+
+    `skipped`: why a part could not be done; one that has a table of an earlier time keeps it.
+    """
     config, tables = folder.config, folder.tables()
     common: dict[str, Any] = next(iter(tables.values()), {})
     left = [part for part in config.parts if part not in tables and part not in skipped]
@@ -32,7 +35,7 @@ def assemble(
         "levels": list(levels),
         "models": [_model(name, tables) for name in config.models],
         "parts": [
-            _part(folder, part, tables.get(part), skipped.get(part))
+            _part(folder, part, tables.get(part), None if part in tables else skipped.get(part))
             for part in config.parts
             if part not in left
         ],

@@ -73,7 +73,7 @@ class Sweep:
         return assemble(self.folder, skipped, self._levels())
 
     def _left(self) -> list[Part]:
-        done = self.folder.finished if self.folder is not None else lambda part: False
+        done = self.folder.whole if self.folder is not None else lambda part: False
         return [p for p in self.config.parts if not done(p) and p not in self._skipped]
 
     def _do(self, part: Part, folder: SweepFolder) -> None:
@@ -108,7 +108,9 @@ class Sweep:
         return results
 
     def _check_any(self) -> None:
-        """A sweep of which nothing can be done fails as its first part does."""
+        """A sweep of which nothing can be done, or was before, fails as its first part does."""
+        if self.folder is not None and self.folder.tables():
+            return
         if len(self._skipped) == len(self.config.parts):
             raise self._skipped[self.config.parts[0]]
 
