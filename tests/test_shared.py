@@ -13,8 +13,9 @@ from hardprompt.models import gelu
 from hardprompt.models.causal import CausalModel
 from hardprompt.models.choose import causal_model, unusual
 from hardprompt.models.codec import Codec
-from hardprompt.models.gelu import HAS_BFLOAT16, HAS_ONEDNN, ROWS, FusedMLP, TanhGelu
+from hardprompt.models.gelu import ROWS, FusedMLP, TanhGelu
 from hardprompt.models.labels import LabelTrie
+from hardprompt.models.linear import HAS_BFLOAT16, HAS_ONEDNN
 from hardprompt.models.load import _info, load_model, screening_model
 from hardprompt.models.reader import Reader
 from hardprompt.models.shared import SharedCausalModel

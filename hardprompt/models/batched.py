@@ -16,6 +16,7 @@ from torch import Tensor
 from hardprompt.errors import HardpromptError
 from hardprompt.models.base import Labels, ModelInfo
 from hardprompt.models.codec import Codec
+from hardprompt.models.linear import quicken
 from hardprompt.models.mixed import Mixed
 from hardprompt.models.writer import Decoding
 from hardprompt.scoring.batching import Batcher
@@ -32,6 +33,7 @@ class BatchedModel(Mixed):
     way = "rows read whole, those of like length together"
 
     def __init__(self, model: Any, codec: Codec, info: ModelInfo, batcher: Batcher) -> None:
+        quicken(model)
         super().__init__(model.eval().requires_grad_(False), codec, batcher)
         self.info = info
 

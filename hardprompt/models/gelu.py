@@ -10,9 +10,9 @@ from torch.nn import Module, functional
 from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 from transformers.pytorch_utils import Conv1D
 
+from hardprompt.models.linear import HAS_BFLOAT16, HAS_ONEDNN, QuickConv1D
+
 CUBIC, SLOPE = 0.044715, 2 * math.sqrt(2 / math.pi)
-HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-HAS_BFLOAT16 = HAS_ONEDNN and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 ROWS = 256  # converted together: few enough to stay in the caches
 
 
@@ -61,7 +61,8 @@ class FusedMLP(Module):
     def _plain(self, states: Tensor) -> bool:
         """Whether oneDNN can: the first layer is GPT-2's own and nothing asks for a gradient."""
         layer = self.c_fc
-        if states.device.type != "cpu" or not _takes(states.dtype) or type(layer) is not Conv1D:
+        own = type(layer) in (Conv1D, QuickConv1D)
+        if states.device.type != "cpu" or not _takes(states.dtype) or not own:
             return False
         tracked = states.requires_grad or layer.weight.requires_grad
         return not layer._forward_hooks and not (tracked and torch.is_grad_enabled())

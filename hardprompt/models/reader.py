@@ -22,6 +22,7 @@ from hardprompt.models.cascade import (
 )
 from hardprompt.models.gelu import FusedMLP, TanhGelu
 from hardprompt.models.labels import LabelTrie
+from hardprompt.models.linear import linear
 from hardprompt.models.targets import Targets
 
 
@@ -128,7 +129,7 @@ class Reader:
         head = self._model.get_output_embeddings()
         weight, bias = head.weight, getattr(head, "bias", None)
         if tokens is None:
-            return functional.linear(states, weight, bias).float()
+            return linear(states, weight, bias).float()
         # Of so few, not rounded to the model's precision: half has no digits after -95.
         bias = None if bias is None else bias[tokens].float()
         return functional.linear(states.float(), weight[tokens].float(), bias)

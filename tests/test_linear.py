@@ -1,0 +1,86 @@
+"""Linear layers by oneDNN: the same numbers, and still the layers that they were."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from hardprompt.models import linear
+from hardprompt.models.linear import HAS_ONEDNN, QuickConv1D, QuickLinear, quicken
+
+needs_onednn = pytest.mark.skipif(not HAS_ONEDNN, reason="torch was built without oneDNN")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Whatever this CPU is."""
+    monkeypatch.setattr(linear, "BY_ONEDNN", True)
+
+
+def pair(kind, bias=True):
+    """A layer from 12 to 7, and what it becomes."""
+    torch.manual_seed(0)
+    plain = Conv1D(7, 12) if kind is Conv1D else nn.Linear(12, 7, bias=bias)
+    for weight in plain.parameters():
+        weight.data.normal_()
+    fast = copy.deepcopy(plain)
+    model = nn.Sequential(fast).requires_grad_(False)
+    quicken(model)
+    assert type(model[0]) is {Conv1D: QuickConv1D, nn.Linear: QuickLinear}[kind]
+    return plain.requires_grad_(False), model[0]
+
+
+@needs_onednn
+@pytest.mark.parametrize(("kind", "bias"), [(Conv1D, True), (nn.Linear, True), (nn.Linear, False)])
+@pytest.mark.parametrize("shape", [(1, 12), (5, 12), (3, 4, 12), (0, 12), (3, 0, 12)])
+def test_values_and_gradients_are_those_of_the_plain_layer(quick, kind, bias, shape):
+    plain, fast = pair(kind, bias)
+    x = torch.randn(shape)
+    torch.testing.assert_close(fast(x), plain(x))
+    leaf, other = x.clone().requires_grad_(), x.clone().requires_grad_()
+    for layer, at in ((fast, leaf), (plain, other)):
+        (layer(at) ** 2).transpose(0, -1).sum().backward()
+    torch.testing.assert_close(leaf.grad, other.grad)
+
+
+@needs_onednn
+@pytest.mark.parametrize("kind", [Conv1D, nn.Linear])
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_what_is_trained_gets_its_gradient(quick, kind, part):
+    plain, fast = pair(kind)
+    x = torch.randn(5, 12)
+    for layer in (plain, fast):
+        getattr(layer, part).requires_grad_()
+        (layer(x) ** 2).sum().backward()
+    torch.testing.assert_close(getattr(fast, part).grad, getattr(plain, part).grad)
+
+
+@needs_onednn
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_other_precisions_are_left_to_torch(quick, dtype):
+    plain, fast = pair(nn.Linear)
+    x = torch.randn(5, 12).to(dtype)
+    assert torch.equal(fast.to(dtype)(x), plain.to(dtype)(x))
+
+
+def test_where_torch_is_as_fast_the_layers_stay(monkeypatch):
+    monkeypatch.setattr(linear, "BY_ONEDNN", False)
+    model = nn.Sequential(nn.Linear(3, 3))
+    quicken(model)
+    assert type(model[0]) is nn.Linear
+
+
+def test_layers_of_another_kind_stay(quick):
+    """They do something of their own."""
+    attention = nn.MultiheadAttention(8, 2)
+    before = type(attention.out_proj)
+    quicken(attention)
+    assert type(attention.out_proj) is before is not nn.Linear
+
+
+def test_a_quick_layer_is_copied_and_stored_as_the_plain_one(quick):
+    plain, fast = pair(nn.Linear)
+    assert isinstance(copy.deepcopy(fast), nn.Linear)
+    assert fast.state_dict().keys() == plain.state_dict().keys()
