@@ -14,6 +14,7 @@ from hardprompt.baselines.base import BACKWARD
 from hardprompt.metrics.figures import Outcome, TextFigures
 from hardprompt.metrics.seeds import runs_interval
 from hardprompt.results import about_decoding
+from hardprompt.tables import safe
 
 if TYPE_CHECKING:
     from hardprompt.session import Session
@@ -35,7 +36,6 @@ COLUMNS = (
     "dev_runs_high", "test", "test_low", "test_high", "test_runs_low", "test_runs_high", "gain",
     "gain_low", "gain_high", "text",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet would run
 
 Records = Mapping[str, Sequence[dict[str, Any]]]  # method -> its record of each seed
 
@@ -104,9 +104,7 @@ def cells(row: dict[str, Any]) -> list[object]:
 
 def cell(value: object) -> object:
     """A field as it may stand in a CSV file that a spreadsheet opens."""
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return f"'{value}"
-    return value
+    return safe(value) if isinstance(value, str) else value
 
 
 def _skipped(found: Sequence[dict[str, Any]]) -> str | None:
