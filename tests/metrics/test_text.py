@@ -7,6 +7,7 @@ import pytest
 
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.metrics import text_metric_named, text_metric_names
+from hardprompt.metrics.words import tokens
 
 NAMES = [name for name in text_metric_names() if name != "bertscore"]  # has tests of its own
 BEST = {"ter": 0.0, "cider": 10.0}  # else 100, where there is a best figure at all
@@ -134,6 +135,29 @@ def test_texts_of_any_script_are_read(name, texts):
     metric = named(name)
     same, other = (figure(metric, said, alone(texts)) for said in (texts, texts[::-1]))
     assert same > other if metric.higher_is_better else same < other
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("कि हिन्दी है।", ["कि", "हिन्दी", "है", "।"]),
+        ("தமிழ் நாடு 3.5", ["தமிழ்", "நாடு", "3.5"]),
+        ("cafe\u0301 na\u00efve", ["caf\u00e9", "na\u00efve"]),
+        ("x\u0331y, \u0301", ["x\u0331y", ",", "\u0301"]),
+        ("one_two 4.50 (b)", ["one_two", "4.50", "(", "b", ")"]),
+    ],
+)
+def test_letters_keep_their_marks(text, expected):
+    assert tokens(text) == expected
+
+
+@pytest.mark.parametrize("name", ["nist", "meteor", "cider"])
+def test_words_that_differ_in_their_marks_are_others(name):
+    """Letters that two words share are no match where the words are others."""
+    references = [["किताब है"], ["नाटक था"]]
+    right, wrong = (figure(named(name), said, references) for said in (
+        ["किताब है", "नाटक था"], ["कितब हो", "नटकी थी"]))  # fmt: skip
+    assert right > wrong == 0
 
 
 @pytest.mark.parametrize("name", ROUGE)
