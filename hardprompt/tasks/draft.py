@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from hardprompt.errors import HardpromptError
 from hardprompt.tasks.references import pairs, written
-from hardprompt.tasks.rows import Part, examples, label_name, same_text, sampled, stratified
+from hardprompt.tasks.rows import (
+    Classes,
+    Part,
+    examples,
+    label_name,
+    same_text,
+    sampled,
+    stratified,
+)
 from hardprompt.tasks.schema import (
     DEFAULT_TEMPLATES,
     GENERATION,
     WRITING_PROMPTS,
     WRITING_TEMPLATES,
+    Example,
     Label,
     Task,
     generic_prompts,
@@ -23,6 +33,7 @@ from hardprompt.tasks.words import equal_words
 SPLITS = ("train", "dev", "test")
 # A file that is split in three needs as many texts of every label.
 FEWEST = 3
+DEV_ROWS = 256  # of dev, that a search ranks by
 
 
 @dataclass(frozen=True)
@@ -33,9 +44,9 @@ class Draft:
     parts: Mapping[str, Part]  # of each of SPLITS
     whole: Part | None = None  # the one file that the parts were split from, if they were
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(label.name for label in self.task.labels)
+    @cached_property
+    def classes(self) -> Classes:
+        return Classes(label.name for label in self.task.labels)
 
 
 def plain_task(name: str, labels: tuple[Label, ...], source: str, notes: tuple[str, ...]) -> Task:
@@ -71,7 +82,11 @@ def rare_labels(draft: Draft) -> dict[str, list[int]]:
     texts: dict[str, dict[str, int]] = defaultdict(dict)
     for row in draft.whole.rows:
         texts[label_name(row.label) or ""].setdefault(same_text(row.text), row.line)
-    return {name: list(texts[name].values()) for name in draft.names if len(texts[name]) < FEWEST}
+    return {
+        name: list(texts[name].values())
+        for name in draft.classes.names
+        if len(texts[name]) < FEWEST
+    }
 
 
 def build(draft: Draft, search_rows: int | None, dev_rows: int | None, seed: int) -> Task:
@@ -86,14 +101,14 @@ def build(draft: Draft, search_rows: int | None, dev_rows: int | None, seed: int
             f"the labels '{first.name}' and '{second.name}' have the same word '{first.word}' "
             f"({task.source}); give each its own"
         )
-    rows = {split: examples(draft.parts[split], draft.names) for split in SPLITS}
+    rows = {split: examples(draft.parts[split], draft.classes) for split in SPLITS}
     task = replace(task, search=rows["train"], dev=rows["dev"], test=rows["test"])
     _check_labels(draft, task)
     return replace(
         task,
         search=stratified(task.search, search_rows, seed),
         dev=stratified(task.dev, dev_rows, seed),
-        notes=(*task.notes, *_shared_texts(task)),
+        notes=(*task.notes, *_shared_texts(rows)),
     )
 
 
@@ -106,13 +121,24 @@ def whole_task(draft: Draft, seed: int) -> Task:
 def _build_writing(draft: Draft, search_rows: int | None, dev_rows: int | None, seed: int) -> Task:
     _check_sources(draft)
     rows = {split: written(draft.parts[split]) for split in SPLITS}
-    task = replace(
-        draft.task,
-        search=pairs(rows["train"], search_rows, seed),
-        dev=sampled(rows["dev"], dev_rows, seed),
-        test=rows["test"],
-    )
-    return replace(task, notes=(*task.notes, *_shared_texts(task)))
+    used = drawn(rows, search_rows, dev_rows, seed)
+    task = replace(draft.task, search=used["train"], dev=used["dev"], test=used["test"])
+    return replace(task, notes=(*task.notes, *_shared_texts(rows)))
+
+
+def drawn(
+    rows: Mapping[str, tuple[Example, ...]],
+    search_rows: int | None,
+    dev_rows: int | None,
+    seed: int,
+) -> dict[str, tuple[Example, ...]]:
+    """What a search reads where texts are to be written: pairs of train, some of dev, all of
+    test."""
+    return {
+        "train": pairs(rows["train"], search_rows, seed),
+        "dev": sampled(rows["dev"], dev_rows, seed),
+        "test": rows["test"],
+    }
 
 
 def _check_sources(draft: Draft) -> None:
@@ -140,11 +166,12 @@ def _check_labels(draft: Draft, task: Task) -> None:
         raise HardpromptError(f"no row of train is labelled {', '.join(empty)} ({task.source})")
 
 
-def _shared_texts(task: Task) -> list[str]:
-    seen = {same_text(example.text) for example in task.search}
+def _shared_texts(rows: Mapping[str, tuple[Example, ...]]) -> list[str]:
+    """Of all rows, whether they are sampled or not."""
+    seen = {same_text(example.text) for example in rows["train"]}
     notes = []
-    for split, part in (("dev", task.dev), ("test", task.test)):
-        shared = sum(same_text(example.text) in seen for example in part)
+    for split in ("dev", "test"):
+        shared = sum(same_text(example.text) in seen for example in rows[split])
         if shared:
             notes.append(f"{shared} texts of {split} are also in train")
     return notes

@@ -11,7 +11,7 @@ from hardprompt.tasks.draft import FEWEST, Draft
 from hardprompt.tasks.finding import Finding, by_text, each, files_of, together
 from hardprompt.tasks.label_findings import label_findings
 from hardprompt.tasks.references import references, row_fault
-from hardprompt.tasks.rows import Fault, Part, Row, fault, label_index, listed
+from hardprompt.tasks.rows import Fault, Part, Row, fault, listed
 
 FAULTS = {
     "empty": "without a text",
@@ -49,7 +49,7 @@ def _faults(draft: Draft, name: str, part: Part) -> Iterator[Finding]:
 
 
 def _fault(draft: Draft, part: Part, row: Row) -> Fault | None:
-    return row_fault(part, row) if draft.task.writes else fault(part, row, draft.names)
+    return row_fault(part, row) if draft.task.writes else fault(part, row, draft.classes)
 
 
 def _too_few(draft: Draft) -> Iterator[Finding]:
@@ -91,7 +91,7 @@ def _answers(draft: Draft, rows: Iterable[Row]) -> set[object]:
     """What the rows say is right."""
     if draft.task.writes:
         return {tuple(sorted(references(row))) for row in rows}
-    return {label_index(row.label, draft.names) for row in rows}
+    return {draft.classes.of(row.label) for row in rows}
 
 
 def _conflicts(draft: Draft, files: dict[str, Part]) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.halves import SAID, broken
 from hardprompt.tasks.draft import SPLITS, Draft, plain_task, plain_writing
 from hardprompt.tasks.references import REFERENCES, SOURCE, is_writing
 from hardprompt.tasks.rows import found_names, listed, read_part
@@ -63,9 +64,13 @@ def _split_file(folder: Path, split: str, notes: list[str]) -> Path:
 
 def _listed_names(path: Path) -> tuple[str, ...]:
     try:
-        names = json.loads(path.read_text(encoding="utf8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        names = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise HardpromptError(f"cannot read '{path}': {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise HardpromptError(f"{path} is no JSON: {error}") from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise HardpromptError(f"{path} must be a list of label names in quotes")
+    if broken("".join(names)):
+        raise HardpromptError(f"{path}: a name {SAID}")
     return tuple(names)

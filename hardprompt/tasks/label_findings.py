@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from hardprompt.tasks.draft import FEWEST, Draft, rare_labels
 from hardprompt.tasks.finding import Finding, files_of
-from hardprompt.tasks.rows import Part, label_index, listed
+from hardprompt.tasks.rows import Part, listed
 from hardprompt.tasks.words import equal_words
 
 IMBALANCE = 2.0  # most rows of a class for one of another, before it is said
@@ -16,8 +17,9 @@ def label_findings(draft: Draft) -> Iterator[Finding]:
     """Labels that break a search, and what makes its figures say less than they seem."""
     yield from _rare(draft)
     yield from _words(draft)
+    yield from _missing(draft)
     for name, part in files_of(draft).items():
-        yield from _classes(draft, name, part)
+        yield from _balance(draft, name, part)
 
 
 def _rare(draft: Draft) -> Iterator[Finding]:
@@ -41,20 +43,28 @@ def _words(draft: Draft) -> Iterator[Finding]:
         yield Finding("collision", message, breaks=True)
 
 
-def _classes(draft: Draft, name: str, part: Part) -> Iterator[Finding]:
-    """Labels without a row, and one label much more frequent than another."""
-    counts = dict.fromkeys(draft.names, 0)
-    for row in part.rows:
-        index = label_index(row.label, draft.names)
-        if index is not None:
-            counts[draft.names[index]] += 1
-    missing = [label for label, n in counts.items() if not n]
-    if missing and draft.whole is None:
-        yield Finding(
-            "missing",
-            f"no row of {name} is labelled {', '.join(missing)}",
-            breaks=name == "train",
-        )
+def _missing(draft: Draft) -> Iterator[Finding]:
+    """Labels without a row in a split; those that are too rare to be split are said to be."""
+    rare = rare_labels(draft)
+    for split, part in draft.parts.items():
+        missing = [name for name, n in _counts(draft, part).items() if not n and name not in rare]
+        if missing:
+            yield Finding(
+                "missing",
+                f"no row of {split} is labelled {listed(missing)}",
+                breaks=split == "train",
+            )
+
+
+def _counts(draft: Draft, part: Part) -> dict[str, int]:
+    """Rows of each label."""
+    counts = Counter(draft.classes.of(row.label) for row in part.rows)
+    return {name: counts[place] for place, name in enumerate(draft.classes.names)}
+
+
+def _balance(draft: Draft, name: str, part: Part) -> Iterator[Finding]:
+    """One label much more frequent than another."""
+    counts = _counts(draft, part)
     present = sorted((n, label) for label, n in counts.items() if n)
     if present and present[-1][0] >= IMBALANCE * present[0][0]:
         (few, rarest), (many, commonest) = present[0], present[-1]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hardprompt.config import DEFAULT_TASK, TaskChoice
 from hardprompt.errors import UsageError, unknown
-from hardprompt.tasks.draft import Draft, build
+from hardprompt.tasks.draft import DEV_ROWS, Draft, build
 from hardprompt.tasks.files import READERS
 from hardprompt.tasks.folder import draft_from_folder
 from hardprompt.tasks.own import draft_from_data
@@ -27,7 +27,7 @@ def load_task(
     name: str,
     *,
     search_rows: int | None = 128,
-    dev_rows: int | None = 256,
+    dev_rows: int | None = DEV_ROWS,
     seed: int = 0,
 ) -> Task:
     """A built-in task by name, a task file, or a folder.
@@ -39,7 +39,7 @@ def load_task(
     return build(_draft(name), search_rows, dev_rows, seed)
 
 
-def load_choice(choice: TaskChoice, *, dev_rows: int | None = 256) -> Task:
+def load_choice(choice: TaskChoice, *, dev_rows: int | None = DEV_ROWS) -> Task:
     """The task that a command was asked for, be it `--task` or `--data`; as `load_task`."""
     return build(draft_of(choice), choice.search_rows, dev_rows, choice.seed)
 
@@ -52,17 +52,23 @@ def draft_of(choice: TaskChoice) -> Draft:
 
 
 def _draft(name: str) -> Draft:
-    path = Path(name).expanduser()
     if name in task_names():
         return draft_from_file(
             Path(str(files("hardprompt.tasks").joinpath("data", f"{name}.toml")))
         )
-    if path.is_dir():
+    try:
+        path = Path(name).expanduser()
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:
+        raise UsageError(f"no task file or folder '{name}': {error.strerror}") from None
+    except RuntimeError:  # the home of a user who is none
+        raise UsageError(f"no task file or folder '{name}'") from None
+    if is_folder:
         file = path / TASK_FILE
         return draft_from_file(file) if file.is_file() else draft_from_folder(path)
-    if path.is_file() and path.suffix == ".toml":
+    if is_file and path.suffix == ".toml":
         return draft_from_file(path)
-    if path.is_file():
+    if is_file:
         own = f"; a file of labelled rows is --data {name}" if path.suffix in READERS else ""
         raise UsageError(
             f"'{name}' is no task: --task takes a name, a .toml file or a folder with "

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from hardprompt.errors import HardpromptError
-from hardprompt.tasks.files import read_records
-from hardprompt.tasks.rows import Fault, Part, Row, broken, sampled, text_fault
+from hardprompt.halves import SAID, broken
+from hardprompt.tasks.files import first_fields
+from hardprompt.tasks.rows import Fault, Part, Row, sampled, text_fault
 from hardprompt.tasks.schema import Example
 
 SOURCE, REFERENCES = "source", "references"  # the fields of a file that says nothing else
@@ -15,7 +16,7 @@ SOURCE, REFERENCES = "source", "references"  # the fields of a file that says no
 
 def is_writing(path: Path | str) -> bool:
     """Whether the rows of a file have sources and references."""
-    fields = read_records(Path(path))[0].fields
+    fields = first_fields(Path(path))
     return SOURCE in fields and REFERENCES in fields
 
 
@@ -26,8 +27,13 @@ def written(part: Part) -> tuple[Example, ...]:
         wrong = row_fault(part, row)
         if wrong is not None:
             raise HardpromptError(wrong.message)
-        found.append(Example(str(row.text).strip(), references=references(row)))
+        found.append(example(row))
     return tuple(found)
+
+
+def example(row: Row) -> Example:
+    """A row without fault as source and references."""
+    return Example(str(row.text).strip(), references=references(row))
 
 
 def references(row: Row) -> tuple[str, ...]:
@@ -47,7 +53,7 @@ def row_fault(part: Part, row: Row) -> Fault | None:
         if not isinstance(text, str) or not text.strip():
             return Fault("reference", f"{where} must be a non-empty text, got {text!r}")
         if broken(text):
-            return Fault("reference", f"{where} holds half a character (a lone surrogate)")
+            return Fault("reference", f"{where} {SAID}")
     return None
 
 

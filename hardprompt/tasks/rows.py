@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hardprompt.errors import HardpromptError, unknown
+from hardprompt.halves import SAID, broken
 from hardprompt.tasks.files import Record, read_records
 from hardprompt.tasks.schema import Example
 
@@ -24,7 +25,7 @@ OTHER_KINDS = (
     ("text pairs", ("question", "passage")),
     ("facts", ("relation", "subject", "object")),
 )
-SURROGATE = re.compile("[\ud800-\udfff]")
+WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 SHOWN = 12  # names in a message
 
 
@@ -91,34 +92,40 @@ def label_name(value: object) -> str | None:
     return None
 
 
-def broken(text: str) -> bool:
-    """Whether a text holds halves of characters, as JSON may, which no file or model takes."""
-    return SURROGATE.search(text) is not None
-
-
 def found_names(part: Part) -> tuple[str, ...]:
     """The labels' names as they stand in the rows, sorted."""
     names = {label_name(row.label) for row in part.rows}
     return tuple(sorted(name for name in names if name is not None))
 
 
-def label_index(value: object, names: Sequence[str]) -> int | None:
-    """The class that a row's label means: a name, or else a place in the list of names."""
-    name = label_name(value)
-    if name in names:
-        return names.index(name)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
-        return value
-    return None
+class Classes:
+    """The classes of a task, as its rows may call them."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+        self._places: dict[str | None, int] = {name: n for n, name in enumerate(self.names)}
+        # Where names are numbers themselves, a number that is none of them means no class.
+        self._numbered = any(WHOLE.fullmatch(name) for name in self.names)
+
+    def of(self, label: object) -> int | None:
+        """The class that a row's label means: a name, or else a place in the list of names."""
+        place = self._places.get(label_name(label))
+        if place is not None or self._numbered:
+            return place
+        if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(self.names):
+            return label
+        return None
 
 
-def fault(part: Part, row: Row, names: Sequence[str]) -> Fault | None:
+def fault(part: Part, row: Row, classes: Classes) -> Fault | None:
     """What keeps a row with a label from being used; None: nothing."""
     wrong = text_fault(part, row)
-    if wrong is not None or label_index(row.label, names) is not None:
+    if wrong is not None or classes.of(row.label) is not None:
         return wrong
     where = f"{part.path} line {row.line}"
-    return Fault("label", f"{where}: unknown label {row.label!r}; {_hint(row.label, names)}")
+    return Fault(
+        "label", f"{where}: unknown label {row.label!r}; {_hint(row.label, classes.names)}"
+    )
 
 
 def text_fault(part: Part, row: Row) -> Fault | None:
@@ -132,9 +139,7 @@ def text_fault(part: Part, row: Row) -> Fault | None:
     if not isinstance(text, str):
         return Fault("text", f"{where}: '{part.text_field}' must be a text, got {text!r}")
     if broken(text):
-        return Fault(
-            "text", f"{where}: '{part.text_field}' holds half a character (a lone surrogate)"
-        )
+        return Fault("text", f"{where}: '{part.text_field}' {SAID}")
     return None
 
 
@@ -152,14 +157,14 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(shown[:SHOWN]) + more
 
 
-def examples(part: Part, names: Sequence[str]) -> tuple[Example, ...]:
+def examples(part: Part, classes: Classes) -> tuple[Example, ...]:
     """Every row as text and class; raises at the first that cannot be used."""
     found = []
     for row in part.rows:
-        wrong = fault(part, row, names)
+        wrong = fault(part, row, classes)
         if wrong is not None:
             raise HardpromptError(wrong.message)
-        index = label_index(row.label, names)
+        index = classes.of(row.label)
         assert isinstance(row.text, str)
         assert index is not None
         found.append(Example(row.text.strip(), index))

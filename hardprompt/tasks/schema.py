@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -73,10 +74,15 @@ class Task:
     def words(self) -> tuple[str, ...]:
         return tuple(label.word for label in self.labels)
 
+    @property
+    def shortest(self) -> str:
+        """The shortest text to search on, which templates and label words are tried with."""
+        return min((example.text for example in self.search), key=len)
+
     def counts(self, split: Iterable[Example]) -> list[int]:
         """Rows of each class."""
-        labels = [example.label for example in split]
-        return [labels.count(c) for c in range(len(self.labels))]
+        counts = Counter(example.label for example in split)
+        return [counts[c] for c in range(len(self.labels))]
 
     def manual_for(self, name: str, template: Template) -> tuple[str, ...]:
         """The manual prompts of a template; one that the task does not name takes those of its
@@ -125,6 +131,10 @@ def check_texts(table: Mapping[str, Any], keys: Iterable[str], where: str) -> No
 
 
 def check_templates(templates: Mapping[str, str], where: str) -> None:
+    if not templates:
+        raise HardpromptError(
+            f"{where}: [templates] names none; give one, or leave the table out for the usual two"
+        )
     for name, source in templates.items():
         try:
             Template.parse(source)

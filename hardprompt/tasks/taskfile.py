@@ -41,7 +41,7 @@ def draft_from_file(path: Path) -> Draft:
         name=about["name"],
         labels=labels,
         templates=templates,
-        default_template=_default(about.get("default_template"), templates, file),
+        default_template=_default(about, templates, file),
         manual=_manual(tables.get("manual"), templates, labels, file),
         search=(),
         dev=(),
@@ -68,9 +68,13 @@ def _kind(kind: object, about: dict[str, Any], tables: dict[str, Any], file: str
 
 def _tables(path: Path) -> dict[str, Any]:
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise HardpromptError(f"cannot read '{path}': {error.strerror}") from None
+    except ValueError as error:  # of a letter that is no UTF-8, or a number of thousands of digits
         raise HardpromptError(f"{path} is no TOML: {error}") from None
+    except RecursionError:
+        raise HardpromptError(f"{path} is nested too deeply") from None
     check_tables(tables, str(path))
     check_texts(tables.get("task", {}), ["name"], f"{path} [task]")
     return tables
@@ -91,12 +95,14 @@ def _labels(names: object, words: dict[str, Any], file: str) -> tuple[Label, ...
     return label_words(names, words)
 
 
-def _default(name: object, templates: dict[str, str], file: str) -> str:
-    if name is None:
+def _default(about: dict[str, Any], templates: dict[str, str], file: str) -> str:
+    if "default_template" not in about:
         return next(iter(templates))
+    check_texts(about, ["default_template"], f"{file} [task]")
+    name = str(about["default_template"])
     if name not in templates:
-        raise HardpromptError(f"{file}: {unknown('template', str(name), templates)}")
-    return str(name)
+        raise HardpromptError(f"{file}: {unknown('template', name, templates)}")
+    return name
 
 
 def _manual(
@@ -117,6 +123,8 @@ def _parts(path: Path, table: dict[str, Any], fields: tuple[str, str]) -> dict[s
     check_texts(table, SPLITS, f"{path} [data]")
     found = {}
     for split in SPLITS:
+        if "\0" in table[split]:
+            raise HardpromptError(f"{path} [data]: '{split}' is no path: {table[split]!r}")
         file = (path.parent / table[split]).resolve()
         # A task file from elsewhere must not make us read the rest of the disk.
         if not file.is_relative_to(path.parent.resolve()):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from hardprompt.errors import UsageError
+from hardprompt.halves import check_whole
 from hardprompt.tasks.schema import Label
 
 # Names that are no words, by their letters -> the word that says the same to a model.
@@ -70,6 +71,7 @@ def equal_words(labels: Sequence[Label]) -> tuple[Label, Label] | None:
 
 def parse_labels(written: str) -> dict[str, str | None]:
     """`negative=terrible,positive` -> label names in their order, with the words given."""
+    check_whole(written, "--labels")
     found: dict[str, str | None] = {}
     for entry in written.split(","):
         name, equals, word = (part.strip() for part in entry.partition("="))

@@ -23,7 +23,7 @@ TOML = """\
 
 [task]
 name = {name}
-version = "1"  # raise it when you change the task, so that results can be told apart
+version = {version}  # raise it when you change the task, so that results can be told apart{about}
 {answers}
 default_template = {template}  # one of [templates]
 {words}
@@ -111,10 +111,18 @@ def _toml(task: Task, folder: Path) -> str:
         source=_quoted(Path(task.source).name),
         file=shlex.quote(str(folder / TASK_FILE)),
         name=_quoted(task.name),
+        version=_quoted(task.version or "1"),
+        about=_about(task),
         template=_quoted(task.default_template),
         templates=_table({name: _quoted(text) for name, text in task.templates.items()}),
         manual=_table({name: _list(prompts, "\n    ") for name, prompts in task.manual.items()}),
     )
+
+
+def _about(task: Task) -> str:
+    """What a task may say of itself, each on a line of its own."""
+    said = {"licence": task.licence, "description": task.description}
+    return "".join(f"\n{key} = {_quoted(text)}" for key, text in said.items() if text)
 
 
 def _of_labels(task: Task) -> dict[str, str]:

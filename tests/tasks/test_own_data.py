@@ -1,7 +1,9 @@
 """Data of one's own: how files are read, split and named, and what bad ones are told."""
 
 import json
+import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,8 @@ from hardprompt.config import RunConfig, TaskChoice
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.tasks import draft_of, load_choice, load_task
 from hardprompt.tasks.files import read_records
+from hardprompt.tasks.findings import data_findings
+from hardprompt.tasks.references import is_writing
 from hardprompt.tasks.words import equal_words, label_words, parse_labels
 from tests.conftest import shared
 
@@ -115,6 +119,56 @@ def test_numbers_and_truths_of_jsonl_are_labels_too(tmp_path):
         assert task.counts(task.search) == [3, 3]
 
 
+def numbered(path, labels):
+    rows = ({"text": f"row {n}", "label": label} for n, label in enumerate(labels))
+    return write(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("found", "labels"),
+    [([0, 1, 2, 3], "1=world,2=sports,3=business"), ([0, 1.0, 2.0, 3.0], "1.0=world,2.0=sports")],
+)
+def test_where_labels_are_numbers_a_number_is_no_place(tmp_path, found, labels):
+    choice = TaskChoice(data=numbered(tmp_path / "r.jsonl", found * 12), labels=labels)
+    with pytest.raises(HardpromptError, match=r"line \d+: unknown label [03]"):
+        load_choice(choice)
+    wrong = next(f for f in data_findings(draft_of(choice)) if f.kind == "label")
+    assert "(0" in wrong.message
+
+
+def test_where_labels_are_words_a_number_is_a_place(tmp_path):
+    names = TaskChoice(data=numbered(tmp_path / "names.jsonl", ["no", "yes"] * 24))
+    places = TaskChoice(data=numbered(tmp_path / "places.jsonl", ["no", "yes"] * 23 + [0, 1]),
+                        labels="no,yes", dev=names.data, test=names.data)  # fmt: skip
+    whole = load_choice(places)
+    assert whole.counts(whole.search) == [24, 24]
+
+
+def test_a_field_of_as_many_labels_as_rows_is_told_soon(tmp_path):
+    """What is found by name takes no time that grows with the names."""
+    path = numbered(tmp_path / "r.jsonl", map(str, range(20000)))
+    began = time.process_time()
+    with pytest.raises(HardpromptError, match="to be split in three it needs 3 or more"):
+        load_choice(TaskChoice(data=path))
+    assert time.process_time() - began < 5
+
+
+def test_texts_of_a_table_may_be_as_long_as_a_line_of_jsonl(tmp_path):
+    rows = reviews() + f'"{"word " * 40000}",pos\n'
+    for name, content in (("r.csv", rows), ("r.tsv", rows.replace(",", "\t") + '"a\tb"\tneg\n')):
+        records = read_records(Path(write(tmp_path / name, content)))
+        assert len(records[40].fields["text"]) == 200_000
+    with pytest.raises(HardpromptError, match="line 42 holds a text of more than 1 MB; cut it"):
+        read_records(Path(write(tmp_path / "r.csv", reviews() + f'"{"x" * 1024**2}x",pos\n')))
+
+
+def test_a_file_is_known_by_its_first_row(tmp_path):
+    path = write(tmp_path / "r.jsonl", '{"source": "a", "references": ["b"]}\n{broken\n')
+    assert is_writing(path)
+    with pytest.raises(HardpromptError, match="line 2 is no JSON"):
+        read_records(Path(path))
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [
@@ -141,7 +195,7 @@ def test_given_words_are_kept_and_others_avoid_them():
     assert [label.word for label in labels] == ["sci tech", "technology"]
 
 
-@pytest.mark.parametrize("written", ["", "a", "a=,b", "=x,b", "a,a", "a=x,b,"])
+@pytest.mark.parametrize("written", ["", "a", "a=,b", "=x,b", "a,a", "a=x,b,", "a=\ud83d,b"])
 def test_labels_written_wrongly_are_misuse(written):
     with pytest.raises(UsageError, match="--labels"):
         parse_labels(written)
