@@ -9,15 +9,15 @@ from typing import Any
 
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.fit import Fit
-from hardprompt.metrics.text import USUAL, text_metric_named
+from hardprompt.metrics.text import TextMetric
 from hardprompt.models.base import PromptModel
 from hardprompt.reach import Reach
-from hardprompt.session import choose_template
+from hardprompt.session import check_writes, choose_template, ranking_metric
 from hardprompt.tasks.draft import Draft
 from hardprompt.tasks.finding import Finding, Place, files_of
 from hardprompt.tasks.findings import data_findings
 from hardprompt.tasks.references import references, row_fault
-from hardprompt.tasks.rows import listed
+from hardprompt.tasks.rows import listed, text_fault
 from hardprompt.template import Template
 from hardprompt.vocabulary import Vocabulary
 
@@ -91,13 +91,18 @@ def check_task(
     template: str | None = None,
     length: int = 5,
     metric: str | None = None,
+    search_rows: int | None = 128,
+    seed: int = 0,
 ) -> Check:
     """Looks at every row of a task, and at its words and templates as the model reads them.
 
     `template` is the one that a search would use, by name or as written (None: the task's
     default); what is wrong with the task's other templates is only a warning. `metric` is what it
-    would judge written texts by.
+    would judge by, `search_rows` and `seed` say which rows it would draw (None: all). Raises where
+    it would refuse metric or model.
     """
+    judged = ranking_metric(draft.task, metric)
+    check_writes(draft.task, model)
     name, chosen = choose_template(draft.task, template)
     vocabulary = Vocabulary.build(model.codec, len(model.embeddings), label_words=draft.task.words)
     texts = _texts(draft)
@@ -107,12 +112,12 @@ def check_task(
     if texts:
         sample = min((text for _, text in texts), key=len)
         fit = Fit(model, chosen, vocabulary, length, sample)
-        if draft.task.writes:
-            reach = Reach.of(draft, fit)
+        if isinstance(judged, TextMetric):
+            reach = Reach.of(draft, fit, search_rows, seed)
             reserved = reach.reserved
-            findings += [*reach.findings(), *_unreadable(draft, metric)]
+            findings += [*reach.findings(), *_unreadable(draft, judged)]
         else:
-            words, melted = _words(fit, draft.task.words, texts[0][1])
+            words, melted = _words(fit, draft.task.words, sample)
             reserved = max(map(len, words.values()))
             findings += [*melted, *_word_findings(model, words)]
         findings += _slots(fit, chosen.source, texts, breaks=True)
@@ -123,14 +128,13 @@ def check_task(
     return Check(draft, model, chosen, words, tuple(findings), reach)
 
 
-def _unreadable(draft: Draft, metric: str | None) -> Iterator[Finding]:
+def _unreadable(draft: Draft, metric: TextMetric) -> Iterator[Finding]:
     """Splits of which the metric can read no reference."""
-    judged = text_metric_named(metric or USUAL)
     for split in ("dev", "test"):
         part = draft.parts[split]
         given = [references(row) for row in part.rows if row_fault(part, row) is None]
         try:
-            judged.check(given)
+            metric.check(given)
         except HardpromptError as error:
             yield Finding("metric", f"references of {split}: {error}", breaks=True)
 
@@ -141,7 +145,7 @@ def _texts(draft: Draft) -> list[tuple[Place, str]]:
         ((name, row.line), row.text.strip())
         for name, part in files_of(draft).items()
         for row in part.rows
-        if isinstance(row.text, str) and row.text.strip()
+        if text_fault(part, row) is None and isinstance(row.text, str)
     ]
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hardprompt.fit import Fit
-from hardprompt.tasks.draft import SPLITS, Draft
+from hardprompt.tasks.draft import DEV_ROWS, SPLITS, Draft, drawn
 from hardprompt.tasks.finding import Finding, Place
-from hardprompt.tasks.references import references, row_fault
+from hardprompt.tasks.references import example, row_fault
+from hardprompt.tasks.schema import Example
 
 
 @dataclass(frozen=True)
@@ -16,26 +17,34 @@ class Reach:
     """Lengths of references in tokens, their end included; those of rows with a fault are left
     out."""
 
-    limit: int  # of the longest in train: what is written has at most so many
+    limit: int  # of the longest of the search rows: what is written has at most so many
     reserved: int  # of the longest that is scored: so many are kept free behind each text
     counts: dict[str, int]  # references of each split
     short: tuple[tuple[str, Place], ...]  # split and place of rows that no written text can equal
 
     @classmethod
-    def of(cls, draft: Draft, fit: Fit) -> Reach:
-        lengths = {split: list(_lengths(draft, split, fit)) for split in SPLITS}
-        limit = max((max(found) for _, found in lengths["train"]), default=0)
-        # Of dev and test, the first reference is what the loss is of.
-        first = (found[0] for rows in lengths.values() for _, found in rows)
+    def of(cls, draft: Draft, fit: Fit, search_rows: int | None, seed: int) -> Reach:
+        """As in a search with so many rows, drawn with this seed."""
+        found = {split: list(_usable(draft, split)) for split in SPLITS}
+        rows = {split: tuple(row for _, row in placed) for split, placed in found.items()}
+        given = [text for some in rows.values() for row in some for text in row.references]
+        lengths = {text: len(ids) for text, ids in zip(given, fit.targets(given), strict=True)}
+        used = drawn(rows, search_rows, DEV_ROWS, seed)
+        # The first reference is what a row's loss is of.
+        longest = {
+            split: max((lengths[row.references[0]] for row in some), default=0)
+            for split, some in used.items()
+        }
+        limit = longest["train"]
         return cls(
             limit,
-            max([limit, *first]),
-            {split: sum(len(found) for _, found in rows) for split, rows in lengths.items()},
+            max(longest.values()),
+            {split: sum(len(row.references) for row in some) for split, some in rows.items()},
             tuple(
                 (split, place)
                 for split in ("dev", "test")
-                for place, found in lengths[split]
-                if min(found) > limit
+                for place, row in found[split]
+                if min(lengths[text] for text in row.references) > limit
             ),
         )
 
@@ -47,17 +56,16 @@ class Reach:
                 yield Finding(
                     "cut",
                     f"rows of {split} whose references are all longer than what is written: "
-                    f"{self.limit} tokens, the longest of train; --max-new-tokens N says otherwise",
+                    f"{self.limit} tokens, the longest of the search rows; --max-new-tokens N says "
+                    "otherwise",
                     rows,
                 )
 
 
-def _lengths(draft: Draft, split: str, fit: Fit) -> Iterator[tuple[Place, list[int]]]:
-    """The place of each row, and the lengths of its references."""
+def _usable(draft: Draft, split: str) -> Iterator[tuple[Place, Example]]:
+    """Each row without a fault, and its place."""
     part = draft.parts[split]
     name = split if draft.whole is None else draft.whole.path.name
-    rows = [row for row in part.rows if row_fault(part, row) is None]
-    texts = [references(row) for row in rows]
-    ids = iter(fit.targets([text for row in texts for text in row]))
-    for row, given in zip(rows, texts, strict=True):
-        yield (name, row.line), [len(next(ids)) for _ in given]
+    for row in part.rows:
+        if row_fault(part, row) is None:
+            yield (name, row.line), example(row)

@@ -20,6 +20,7 @@ import hardprompt
 from hardprompt.budget import check_affordable, default_budget
 from hardprompt.config import AUTO, RunConfig
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.halves import check_whole
 from hardprompt.lengths import with_length
 from hardprompt.metrics import Metric, metric_named
 from hardprompt.metrics.figures import ClassFigures, Figures, TextFigures
@@ -116,11 +117,7 @@ class Session:
             label_words=[*task.words, *itertools.chain(*config.label_sets)],
             allow_label_words=config.allow_label_words,
         )
-        if task.writes and model.codec.mask is not None:
-            raise HardpromptError(
-                f"'{config.model}' is a masked model, which fills gaps: task '{task.name}' wants "
-                "texts to be written; take a causal model"
-            )
+        check_writes(task, model)
         renderer = Renderer(model.codec, template)
         vocabulary, probes = fit_vocabulary(vocabulary, model, renderer, slots, task)
         beside = [*(given or ()), *((prompt,) for prompt in task.manual_for(name, template))]
@@ -299,22 +296,40 @@ def versions() -> dict[str, str]:
     }
 
 
+def check_writes(task: Task, model: PromptModel) -> None:
+    """Refuses a model that cannot write where texts are to be written."""
+    if task.writes and model.codec.mask is not None:
+        raise HardpromptError(
+            f"'{model.info.name}' is a masked model, which fills gaps: task '{task.name}' wants "
+            "texts to be written; take a causal model"
+        )
+
+
 def choose_metric(task: Task, config: RunConfig) -> Metric | TextMetric:
-    """The metric asked for, or that of this kind of task; raises `UsageError`."""
-    if not task.writes:
-        return metric_named(config.metric or "accuracy")
-    if config.objective != "nll":
+    """The metric asked for, or that of this kind of task; raises `UsageError`, and where it can
+    read nothing of the references."""
+    if task.writes and config.objective != "nll":
         raise UsageError(
             f"--objective {config.objective} needs labels; texts to be written have nll"
         )
-    metric = text_metric_named(config.metric or USUAL)
+    metric = ranking_metric(task, config.metric)
+    if isinstance(metric, TextMetric):
+        for rows in (task.dev, task.test):
+            metric.check([row.references for row in rows])  # not when the search is over
+    return metric
+
+
+def ranking_metric(task: Task, wanted: str | None) -> Metric | TextMetric:
+    """The metric of this name that prompts for such a task may be ranked by; None: the usual
+    one."""
+    if not task.writes:
+        return metric_named(wanted or "accuracy")
+    metric = text_metric_named(wanted or USUAL)
     if not metric.higher_is_better:
         raise UsageError(
             f"--metric {metric.name} is better the lower, and prompts are ranked by it; take bleu, "
             "chrf or rouge-l: it is reported beside them"
         )
-    for rows in (task.dev, task.test):
-        metric.check([row.references for row in rows])  # not when the search is over
     return metric
 
 
@@ -330,6 +345,7 @@ def choose_template(task: Task, wanted: str | None) -> tuple[str, Template]:
     """A template by its name in the task, or as it is written."""
     if wanted is None:
         wanted = task.default_template
+    check_whole(wanted, "--template")
     for name, source in task.templates.items():
         if wanted in (name, source):
             return name, Template.parse(source)

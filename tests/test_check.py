@@ -10,8 +10,11 @@ from click.testing import CliRunner
 from hardprompt.cli import main
 from hardprompt.config import TaskChoice
 from hardprompt.errors import HardpromptError, UsageError
-from hardprompt.tasks import load_choice, load_task
+from hardprompt.tasks import draft_of, load_choice, load_task
+from hardprompt.tasks.findings import data_findings
 from tests.test_cli import call
+
+HALF = "half \ud83d"
 
 
 def rows(n, label, start="film"):
@@ -87,6 +90,50 @@ def test_what_breaks_a_search_leaves_with_1(tmp_path, balanced):
     assert "'meh'" in kinds["label"]["message"]
     with pytest.raises(HardpromptError):
         load_choice(TaskChoice(data=str(path)))
+
+
+def test_half_a_character_is_listed(tmp_path, balanced):
+    path = tmp_path / "r.jsonl"
+    table = [{"text": text, "label": label} for text, label in balanced]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*table, table[0] | {"text": HALF}]))
+    kinds = found("--data", path, code=1)
+    assert lines(kinds["text"]) == [[201]]
+
+
+def test_a_label_that_the_split_leaves_out_is_missing(tmp_path):
+    """A text with two labels goes where its first one goes: a search stops where that leaves a
+    label without a row to search on, whatever its rows are."""
+    table = [*rows(40, "a", "a"), *rows(40, "c", "c"), *rows(3, "b", "a")]
+    path, stopped = csv_of(tmp_path / "r.csv", table), set()
+    for seed in range(12):
+        choice = TaskChoice(data=str(path), labels="a=good,b=bad,c=fine", seed=seed)
+        findings = data_findings(draft_of(choice))
+        missing = [found.message for found in findings if found.kind == "missing"]
+        breaks = any(found.breaks for found in findings)
+        stopped.add(breaks)
+        if breaks:
+            assert "no row of train is labelled b" in missing
+            with pytest.raises(HardpromptError, match="no row of train is labelled b"):
+                load_choice(choice)
+        else:
+            task = load_choice(choice)
+            empty = [not task.counts(part)[1] for part in (task.dev, task.test)]
+            assert len(missing) == sum(empty)
+    assert stopped == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "message"),
+    [
+        ("sentiment", "foo", "named 'foo'"),
+        ("sentiment", "rouge-l", "named 'rouge-l'"),
+        ("headline", "ter", "--metric ter is better the lower"),
+        ("headline", "accuracy", "named 'accuracy'"),
+    ],
+)
+def test_a_metric_that_a_search_would_refuse_is_refused(task, metric, message):
+    with pytest.raises(UsageError, match=message):
+        call("check", task, "--metric", metric)
 
 
 def test_long_lists_are_cut_at_ten_and_counted(tmp_path, balanced):

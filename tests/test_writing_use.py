@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from hardprompt import HardPrompt, PromptBank, runs
+from hardprompt.check import check_task
 from hardprompt.config import RunConfig, TaskChoice
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.evaluation import Evaluator, Memory
 from hardprompt.predict import CHUNK, predict_rows
 from hardprompt.session import Session
 from hardprompt.streams import TextRow
-from hardprompt.tasks import load_choice, load_task
+from hardprompt.tasks import draft_of, load_choice, load_task
 from tests.conftest import call
 
 PLACES = ["harbour", "market", "library", "station", "bridge", "garden", "museum", "river", "mill"]
@@ -108,6 +109,33 @@ def test_check_warns_of_repeated_long_and_unreachable_rows(tmp_path):
     assert kinds["long"]["rows"] == [[{"file": "train", "line": 6}]]
     assert kinds["cut"]["rows"] == [[{"file": "dev", "line": 2}]]
     assert content["written"]["limit"] < 20
+
+
+def test_what_may_be_written_is_as_long_as_in_a_search_with_the_same_rows(tmp_path, tiny_folder):
+    train = [row(place) for place in PLACES for _ in range(4)]
+    for number, given in enumerate(train):
+        given["source"] += f" {number}"
+        given["references"] = ["opens " * (number + 1), "again"]
+    long = {"source": "last", "references": ["opens " * 60]}
+    task = saved(tmp_path / "some", train=train, dev=[row("mill")], test=[row("river"), long])
+    for more in (["--search-rows", 6], ["--search-rows", 6, "--seed", 3], []):
+        written = findings(task, "--model", tiny_folder, *more, code=0)[0]["written"]
+        options = dict(zip(("search_rows", "seed"), more[1::2], strict=False))
+        config = RunConfig(task=str(task), model=str(tiny_folder), length=2, **options)
+        session = Session.prepare(config)
+        assert written["limit"] == session.decoding.limit
+        draft, model = draft_of(config), session.model
+        reach = check_task(draft, model, None, 2, None, config.search_rows, config.seed).reach
+        assert reach.reserved == session.splits.reserved >= 60
+    kinds = findings(task, "--model", tiny_folder, "--search-rows", 6, code=0)[1]
+    assert "the longest of the search rows" in kinds["cut"]["message"]
+
+
+def test_check_refuses_a_model_that_cannot_write(folder, tmp_path):
+    from tests.families import save_masked
+
+    with pytest.raises(HardpromptError, match="is a masked model, which fills gaps"):
+        call("check", folder, "--model", save_masked("bert", tmp_path))
 
 
 def test_a_file_of_ones_own_is_checked_and_made_a_task(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hardprompt.commands.options import METRIC
+from hardprompt.commands.options import METRIC, SEARCH_ROWS
 from hardprompt.commands.task_options import data_options, take_choice
 from hardprompt.commands.terminal import prepare_libraries, print_json
 
@@ -22,6 +22,7 @@ from hardprompt.commands.terminal import prepare_libraries, print_json
     help="Free tokens of the prompt.",
 )  # fmt: skip
 @METRIC
+@SEARCH_ROWS
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def check(
@@ -45,13 +46,17 @@ def check(
     """
     from hardprompt.tasks import draft_of
 
-    draft = draft_of(take_choice(options))  # what cannot be read is said before a model is loaded
+    choice = take_choice(options)
+    draft = draft_of(choice)  # what cannot be read is said before a model is loaded
     prepare_libraries()
     from hardprompt.check import check_task
     from hardprompt.models.load import load_model
     from hardprompt.report.check import check_report
 
-    checked = check_task(draft, load_model(model, revision=revision), template, length, metric)
+    checked = check_task(
+        draft, load_model(model, revision=revision), template, length, metric,
+        choice.search_rows, choice.seed,
+    )  # fmt: skip
     if as_json:
         print_json(checked.to_json())
     else:
