@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hardprompt.errors import UsageError
+from hardprompt.halves import check_whole
 from hardprompt.models.base import PromptModel
 from hardprompt.models.codec import ANCHOR, Codec
 from hardprompt.scoring.compile import SPARE, Renderer, cut_texts, room_for
@@ -52,8 +53,8 @@ class Splits:
             targets = {split: _targets(renderer, getattr(task, split)) for split in SPLITS}
             ends = list(itertools.chain(*targets.values()))
         else:
-            text = task.search[0].text
-            labels = steady_label_ids(renderer, task.words, text, slots, vocabulary.tokens)
+            sample = task.shortest
+            labels = steady_label_ids(renderer, task.words, sample, slots, vocabulary.tokens)
             ends = list(labels)
         reserved = max(written or 0, *map(len, ends))
         room = room_for(model.info.context, reserved)
@@ -77,6 +78,8 @@ def widths_of(
             f"the template {template.source!r} has {template.n_slots} slots, but a prompt has "
             f"{len(wrong[0])}; a prompt for several slots is given as its prompt.json"
         )
+    for prompt in itertools.chain(*prompts):
+        check_whole(prompt, "the prompt")
     start = len(codec.encode(ANCHOR))
     return tuple(
         max(1, *(len(codec.encode(f"{ANCHOR} {prompt[slot]}")) - start for prompt in prompts))
@@ -92,7 +95,7 @@ def fit_vocabulary(
     task: Task,
 ) -> tuple[Vocabulary, tuple[int, int]]:
     """The tokens that are read as themselves in the template, and two to find its slots with."""
-    sample = min((example.text for example in task.search), key=len)
+    sample = task.shortest
     probes = find_probes(renderer, vocabulary.tokens, len(slots), sample)
     scorer = Scorer(model, renderer, [sample], (), slots, probes)
     fits = fitting(scorer, vocabulary.tokens, probes[0])

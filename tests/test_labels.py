@@ -16,12 +16,13 @@ from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.evaluation import Evaluator, Memory
 from hardprompt.objective import Objective
+from hardprompt.scoring.compile import Renderer
 from hardprompt.scoring.losses import loss_named, normalise
 from hardprompt.scoring.places import steady_tokens
 from hardprompt.scoring.plan import group_rows
 from hardprompt.session import Session
 from hardprompt.types import EMPTY, Batch
-from hardprompt.verbalizers.find import Combinations, find_words
+from hardprompt.verbalizers.find import Combinations, find_words, own_words
 from hardprompt.verbalizers.joint import JointObjective, all_words, best_of, columns
 from hardprompt.verbalizers.rank import WAYS, Evidence
 from hardprompt.vocabulary import Vocabulary, stem
@@ -224,6 +225,28 @@ def test_words_of_several_tokens_or_none_of_their_own_are_no_candidates(folders)
         assert session.model.codec.piece([token]) == f" {word}"
 
 
+def test_words_are_tried_behind_a_short_text(folders, tmp_path, monkeypatch):
+    """However long the first text is: it is no more than a place to look at them in."""
+    task = Path(shutil.copytree(folders["moods"], tmp_path / "moods"))
+    lines = (task / "train.jsonl").read_text().splitlines()
+    long = json.loads(lines[0])
+    long["text"] += " and so on" * 500
+    (task / "train.jsonl").write_text("\n".join([json.dumps(long), *lines[1:]]))
+    behind, word_ids = set(), Renderer.word_ids
+
+    def seen(renderer, words, text, prompts):
+        behind.add(text)
+        return word_ids(renderer, words, text, prompts)
+
+    monkeypatch.setattr(Renderer, "word_ids", seen)
+    sets = (("bad", "good"), ("cold", "warm"))
+    session = prepared(folders | {"moods": str(task)}, "causal", label_sets=sets, budget=20.0)
+    assert find_words(session, session.no_prompt, words_of(session), n=2)
+    checked = call("check", task, "--model", folders["causal"])
+    assert checked.exit_code == 0
+    assert max(map(len, behind)) < 100
+
+
 def test_a_template_without_a_space_before_the_label_says_so(folders):
     session = prepared(folders, "causal", template="{prompt} {text} so:{label}")
     with pytest.raises(UsageError, match="no word of --vocab words is read as one token"):
@@ -344,6 +367,23 @@ class TestTheCommand:
         assert results["template"] == "{text} it is {prompt} {label}"
         with pytest.raises(UsageError, match="nothing is overwritten"):
             call("labels", *options, "--save", folder)
+
+    def test_where_the_best_words_are_the_tasks_own_the_next_are_found(self, options, tmp_path):
+        folder = tmp_path / "words"
+        args = ["--model", options[-1], "--top", 1, "--prompt", "so", "--json"]
+        first = json.loads(call("labels", *options[:2], *args, "--save", folder).stdout)
+        again = json.loads(call("labels", "--task", folder, *args).stdout)
+        (best,), (own,), (other,) = first["found"], again["own"], again["found"]
+        assert own["words"] == best["words"] != other["words"]
+        assert own["search"] <= other["search"]
+
+    def test_where_nothing_is_found_but_the_tasks_own_words_it_is_said(self, options, monkeypatch):
+        def only_own(session, prompts, *args, **more):
+            return [own_words(session, prompts)]
+
+        monkeypatch.setattr("hardprompt.verbalizers.assess.find_words", only_own)
+        with pytest.raises(HardpromptError, match="found but the task's own, bad, good; allow"):
+            call("labels", *options)
 
     def test_words_for_own_data_are_an_option_to_paste(self, options, tmp_path):
         files = [Path(options[1]) / f"{split}.jsonl" for split in ("train", "dev", "test")]

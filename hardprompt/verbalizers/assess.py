@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from hardprompt.errors import HardpromptError
 from hardprompt.judge import rounded
 from hardprompt.metrics import interval, paired_gain
 from hardprompt.results import about_model, about_task
@@ -44,18 +45,24 @@ def assess_words(
 ) -> dict[str, Any]:
     """Figures of the n best sets of label words, best on dev first, beside the task's own, as JSON.
 
-    Each prompt in place gives its share of them. Test is opened for the first found and for the
-    task's own words with the same prompt, and orders nothing.
+    Each prompt in place gives its share of them; raises where there are none but the task's own.
+    Test is opened for the first found and for the task's own words with the same prompt, and orders
+    nothing.
     """
     share = -(-n // len(in_place))
     found: list[Judged] = []
     own: list[Judged] = []
     for prompts in in_place:
-        sets = find_words(session, prompts, vocabulary, ways=ways, n=share)
-        sets = [words for words in sets if words.words != session.task.words]
+        sets = find_words(session, prompts, vocabulary, ways=ways, n=share + 1)
+        sets = [words for words in sets if words.words != session.task.words][:share]
         *judged, mine = _judged(session, prompts, [*sets, own_words(session, prompts)])
         found += [replace(words, rival=mine.predicted) for words in judged]
         own.append(mine)
+    if not found:
+        raise HardpromptError(
+            f"no label words were found but the task's own, {', '.join(session.task.words)}; allow "
+            "more words with --vocab, or try another --prompt"
+        )
     found = sorted(found, key=_order)[:n]
     own.sort(key=_order)
     tested = _tested(session, found[0], own)

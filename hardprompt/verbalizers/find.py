@@ -136,7 +136,7 @@ def _fitting(
     renderer, codec = session.scorers["search"].renderer, session.model.codec
     tokens = vocabulary.tokens[wanted].tolist()
     words = [codec.piece([token]).strip() for token in tokens]
-    sample = session.task.search[0].text
+    sample = session.task.shortest
     slots = session.space.slots
     read = steady_tokens(renderer, words, sample, slots, session.vocabulary.tokens)
     fit = {

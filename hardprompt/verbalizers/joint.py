@@ -46,7 +46,8 @@ def token_sets(
     words = tuple(dict.fromkeys(itertools.chain(*sets)))
     if not words:
         return ()
-    read = steady_label_ids(scorer.renderer, words, scorer.texts[0], scorer.slots, tokens)
+    sample = min(scorer.texts, key=len)
+    read = steady_label_ids(scorer.renderer, words, sample, scorer.slots, tokens)
     ids = dict(zip(words, read, strict=True))
     return tuple(tuple(ids[word] for word in some) for some in sets)
 
