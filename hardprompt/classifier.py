@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.halves import check_whole
 from hardprompt.models.base import Labels, PromptModel
 from hardprompt.models.writer import Decoding
 from hardprompt.scoring.compile import Renderer, cut_texts, room_for
@@ -103,6 +104,8 @@ class Classifier:
         stripped = [text.strip() for text in texts]
         if "" in stripped:
             raise UsageError(f"text {stripped.index('') + 1} is empty; there is nothing to read")
+        for number, text in enumerate(stripped, start=1):
+            check_whole(text, f"text {number}")
         found, cut = cut_texts(self._renderer, stripped, self.prompt.texts, self._room)
         self.cut += cut
         return found

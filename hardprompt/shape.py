@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hardprompt.errors import HardpromptError
+from hardprompt.halves import SAID, broken
 
 MEGABYTES = 1  # of a file, at most
 NAMES = {
@@ -26,11 +27,14 @@ def read_outside(path: Path, what: str, megabytes: int = MEGABYTES) -> Any:
     try:
         if path.stat().st_size > megabytes * 1024**2:
             raise HardpromptError(f"'{path}' is no {what}: it is larger than {megabytes} MB")
-        return json.loads(path.read_text(encoding="utf8"), parse_constant=_no_number)
+        found = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_no_number)
     except OSError as error:
         raise HardpromptError(f"cannot read '{path}': {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise HardpromptError(f"'{path}' is no JSON: {error}") from None
+    if broken(json.dumps(found, ensure_ascii=False)):
+        raise HardpromptError(f"'{path}' is no {what}: it {SAID}")
+    return found
 
 
 def _no_number(name: str) -> None:

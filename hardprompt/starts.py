@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hardprompt.config import STARTS, RunConfig
+from hardprompt.halves import check_whole
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
 from hardprompt.tasks import Task
@@ -19,6 +20,7 @@ def start_texts(config: RunConfig, task: Task, template: str) -> list[str]:
         if start == "manual":
             texts += task.manual.get(template, ())
         elif start not in STARTS:
+            check_whole(start, "--start")
             texts.append(start)
     return texts
 

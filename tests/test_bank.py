@@ -485,6 +485,7 @@ def test_mistakes_are_one_line(bank, tmp_path):
     for rows, message in (
         ([("mod", "a text")], "no task in the bank named 'mod'. Did you mean 'mood'?"),
         ([("mood", "a text"), ("mood", " ")], "text 2 is empty"),
+        ([("mood", "a text"), ("mood", "half \ud83d")], "text 2 holds half a character"),
     ):
         with pytest.raises(UsageError) as caught:
             bank.log_probs(rows)

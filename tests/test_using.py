@@ -82,7 +82,7 @@ def test_predict_keeps_rows_and_fields(found_run, expected, tmp_path, ending):
 
 def test_tables_hold_no_formulas(found_run, expected, tmp_path):
     source, target = tmp_path / "in.jsonl", tmp_path / "out.csv"
-    dangers = ["=1+1", "+1", "-1", "@x", "\tx", "\rx"]
+    dangers = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "\0x"]
     rows = [{"text": TEXTS[0], "note": note, "n": -3, "none": None} for note in dangers]
     source.write_text("\n".join(map(json.dumps, rows)), encoding="utf8")
     call("predict", found_run, "--input", source, "--output", target)
@@ -96,6 +96,71 @@ def test_tables_hold_no_formulas(found_run, expected, tmp_path):
         assert {name: float(row[f"p_{name}"]) for name in shares} == pytest.approx(
             shares, abs=CLOSE
         )
+
+
+def rows_of(path):
+    if path.suffix == ".csv":
+        with path.open(encoding="utf8", newline="") as file:
+            return list(csv.DictReader(file))
+    return [json.loads(line) for line in path.read_text(encoding="utf8").split("\n") if line]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_fields_that_have_names_of_ours_are_all_kept(found_run, tmp_path, ending):
+    source, target = tmp_path / "in.jsonl", tmp_path / f"out.{ending}"
+    given = {"text": TEXTS[0], "label": "a", "input_label": "b", "input_input_label": "c"}
+    source.write_text(json.dumps(given), encoding="utf8")
+    call("predict", found_run, "--input", source, "--output", target)
+    (row,) = rows_of(target)
+    assert row["label"] in ("bad", "good")
+    assert {name: row[name] for name in given if name != "label"} == {
+        name: given[name] for name in given if name != "label"
+    }
+    assert row["input_input_input_label"] == "a"
+
+
+def test_rows_of_a_table_may_name_their_fields_in_any_order(found_run, tmp_path):
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    source.write_text('{"text": "fine", "n": 1}\n{"n": 2, "text": "dull"}\n')
+    call("predict", found_run, "--input", source, "--output", target)
+    assert [(row["text"], row["n"]) for row in rows_of(target)] == [("fine", "1"), ("dull", "2")]
+    source.write_text('{"text": "fine", "n": 1}\n{"text": "dull"}\n')
+    with pytest.raises(HardpromptError, match=r"the fields text, the first one text, n; a table"):
+        call("predict", found_run, "--input", source, "--output", target)
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_a_table_without_rows_keeps_its_first_line(found_run, tmp_path, ending):
+    source, target = tmp_path / f"in.{ending}", tmp_path / "out.csv"
+    source.write_text("=id,text,label\n".replace(",", "," if ending == "csv" else "\t"))
+    call("predict", found_run, "--input", source, "--output", target)
+    assert target.read_bytes() == b"'=id,text,input_label,label,p_bad,p_good\r\n"
+    call("predict", found_run, "--input", source, "--output", tmp_path / "out.jsonl")
+    assert rows_of(tmp_path / "out.jsonl") == []
+
+
+def test_rows_without_the_field_have_no_text_and_numbers_that_are_none_become_null(
+    found_run, expected, tmp_path
+):
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    given = '{"n": NaN}\n{"text": "%s", "n": [-Infinity, 1e999, 1.5]}\n{"n": 3}\n{"text": NaN}\n'
+    source.write_text(given % TEXTS[0])
+    call("predict", found_run, "--input", source, "--output", target)
+    text = target.read_text()
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in text.split("\n") if line]
+    assert [row.get("n") for row in rows] == [None, [None, None, 1.5], 3, None]
+    assert [row["label"] is None for row in rows] == [True, False, True, True]
+    agree(rows[1:2], expected[:1])
+
+
+def test_a_prompt_file_may_begin_with_a_byte_order_mark(found_run, tmp_path):
+    content = (found_run / "prompt.json").read_text(encoding="utf8")
+    path = tmp_path / "prompt.json"
+    path.write_text(content, encoding="utf-8-sig")
+    assert HardPrompt.load(path) == HardPrompt.load(found_run / "prompt.json")
+    path.write_text(content.replace('"text": "', '"text": "\\ud83d', 1), encoding="utf8")
+    with pytest.raises(HardpromptError, match="is no prompt: it holds half a character"):
+        HardPrompt.load(path)
 
 
 def test_standard_input_and_output(found_run, expected):
@@ -130,8 +195,13 @@ BAD = [
     ("a.csv", "txt\none\n", UsageError, "Did you mean 'txt'? Choose one with --text-field"),
     ("a.csv", "", HardpromptError, "is empty"),
     ("a.csv", "text,text\na,b\n", HardpromptError, "names a field twice"),
-    ("a.csv", 'text\n"open\n', HardpromptError, "line 2 is broken (unexpected end of data)"),
+    ("a.csv", 'text\n"op\nen\n', HardpromptError, "line 2 is broken (unexpected end of data)"),
     ("a.jsonl", '{"text": "a"}\n{"text"\n', HardpromptError, "line 2 is no JSON"),
+    ("a.jsonl", '{"text": "a"}\n{"text": "\\ud83d"}\n', HardpromptError, "line 2 holds half a"),
+    ("a.jsonl", '{"text": "a"}\n{"x": "\\ud83d"}\n', HardpromptError, "line 2 holds half a char"),
+    ("a.jsonl", '{"txt": "a"}\n{"x": 1}\n', UsageError, "Did you mean 'txt'? Choose one with"),
+    ("a.jsonl", '{"txt": "a"}\n' * 600 + '{"text": "a"}\n', UsageError, "no field named 'text'"),
+    ("a.csv", f'text\none\n"{"x" * 1024**2}x"\n', HardpromptError, "line 3 holds a text of more"),
     ("a.jsonl", "[1]\n", HardpromptError, "line 1 is no JSON object"),
     ("a.jsonl", '{"text": 7}\n', HardpromptError, "line 1: 'text' must be a text, got 7"),
     ("a.txt", b"fine\n\xff\n", HardpromptError, "is not UTF-8 text"),
@@ -164,6 +234,13 @@ def test_misuse_of_files_and_runs_is_said(found_run, tmp_path):
         (["predict", "none", "--input", source], "no run 'none'"),
         (["try", "none", "text"], "and 'latest' is the latest"),
         (["try", found_run, " "], "text 1 is empty"),
+        (["try", found_run, "x", "half \ud83d"], "text 2 holds half a character"),
+        (
+            ["eval", "--task", "sentiment", "--prompt", "\udc80"],
+            "the prompt holds half a character",
+        ),
+        (["search", "--start", "\udc80"], "--start holds half a character"),
+        (["check", "sentiment", "--template", "\udc80{label}"], "--template holds half a"),
         (["export", found_run, "--number", 99], "there is no prompt 99"),
         (["export", found_run / "prompt.json", "--number", 2], "holds one prompt"),
         (["try", found_run, "x", "--model", "mimi"], "Did you mean 'mini'"),

@@ -14,6 +14,7 @@ from hardprompt.bank.folders import read_prefix, read_soft
 from hardprompt.bank.held import Hard, Held
 from hardprompt.bank.placed import Placed, placed
 from hardprompt.errors import HardpromptError, UsageError, unknown
+from hardprompt.halves import check_whole
 from hardprompt.models.base import ModelInfo, PromptModel
 from hardprompt.models.load import load_model
 from hardprompt.prompt import FoundOn, HardPrompt
@@ -160,4 +161,5 @@ def _identity(info: ModelInfo) -> FoundOn:
 def _stripped(number: int, text: str) -> str:
     if not (text := text.strip()):
         raise UsageError(f"text {number + 1} is empty; there is nothing to classify")
+    check_whole(text, f"text {number + 1}")
     return text

@@ -64,10 +64,10 @@ def predict(
     hardprompt predict --input texts.csv --output labels.csv
     """
     from hardprompt.prompt import find_prompt
-    from hardprompt.streams import KINDS, kind_of, read_texts, writer
+    from hardprompt.streams import KINDS, WRITERS, kind_of, read_texts
 
     kind = input_format or ("txt" if source == STANDARD else kind_of(source, KINDS))
-    wanted = "jsonl" if target == STANDARD else kind_of(target, ("jsonl", "csv"))
+    wanted = "jsonl" if target == STANDARD else kind_of(target, tuple(WRITERS))
     if source != STANDARD and target.exists() and target.samefile(source):
         raise UsageError(f"--output is the file of --input, '{source}'; choose another name")
     prompt = find_prompt(run, output_dir, number - 1)
@@ -78,9 +78,9 @@ def predict(
 
         name = "standard input" if source == STANDARD else str(source)
         field = text_field or ("source" if prompt.writes else "text")
-        rows = read_texts(text, kind, field, name)
         with _written(target) as file, _bar(raw, source) as tick:
-            write = writer(file, wanted, [label.name for label in prompt.labels])
+            write = WRITERS[wanted](file, [label.name for label in prompt.labels])
+            rows = read_texts(text, kind, field, name, write.head)
             tally = predict_rows(classifier, rows, write, tick)
     done = "written" if prompt.writes else "labelled"
     click.echo(f"{done:<9} {_counts(tally)}; of {tally.rows:,} rows", err=True)
