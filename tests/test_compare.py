@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from hardprompt.baselines.base import Unfit
+from hardprompt.baselines.base import Unfit, _writes_nothing
 from hardprompt.baselines.none import NoPrompt
 from hardprompt.baselines.table import expand
 from hardprompt.errors import HardpromptError, UsageError
@@ -164,6 +165,19 @@ def test_other_errors_of_a_method_stop_the_comparison(options, monkeypatch):
     monkeypatch.setattr(NoPrompt, "fit", broken)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         call("compare", *options, "--methods", "none,manual")
+
+
+def test_a_method_that_writes_nothing_is_left_out_where_texts_are_wanted(
+    monkeypatch, tiny_folder, tmp_path
+):
+    """Whether its author thought of saying so or not."""
+    fit = NoPrompt.fit
+    monkeypatch.setattr(NoPrompt, "fit", lambda *given: replace(fit(*given), write=_writes_nothing))
+    args = ["--model", tiny_folder, "--len", 2, "--budget", 4, "--search-rows", 4]
+    args += ["--max-new-tokens", 2, "--methods", "none", "--output-dir", tmp_path, "--json"]
+    results = json.loads(call("compare", "--task", "headline", *args).stdout)
+    (row,) = results["methods"]
+    assert "it has no texts to write" in row["skipped"]
 
 
 def test_a_record_of_an_older_comparison_is_not_taken_for_a_new_one(options):
