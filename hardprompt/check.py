@@ -16,7 +16,6 @@ from hardprompt.session import check_writes, choose_template, ranking_metric
 from hardprompt.tasks.draft import Draft
 from hardprompt.tasks.finding import Finding, Place, files_of
 from hardprompt.tasks.findings import data_findings
-from hardprompt.tasks.references import references, row_fault
 from hardprompt.tasks.rows import listed, text_fault
 from hardprompt.template import Template
 from hardprompt.vocabulary import Vocabulary
@@ -115,7 +114,7 @@ def check_task(
         if isinstance(judged, TextMetric):
             reach = Reach.of(draft, fit, search_rows, seed)
             reserved = reach.reserved
-            findings += [*reach.findings(), *_unreadable(draft, judged)]
+            findings += [*reach.findings(), *_unreadable(reach, judged)]
         else:
             words, melted = _words(fit, draft.task.words, sample)
             reserved = max(map(len, words.values()))
@@ -128,13 +127,11 @@ def check_task(
     return Check(draft, model, chosen, words, tuple(findings), reach)
 
 
-def _unreadable(draft: Draft, metric: TextMetric) -> Iterator[Finding]:
+def _unreadable(reach: Reach, metric: TextMetric) -> Iterator[Finding]:
     """Splits of which the metric can read no reference."""
-    for split in ("dev", "test"):
-        part = draft.parts[split]
-        given = [references(row) for row in part.rows if row_fault(part, row) is None]
+    for split, rows in reach.judged.items():
         try:
-            metric.check(given)
+            metric.check([row.references for row in rows])
         except HardpromptError as error:
             yield Finding("metric", f"references of {split}: {error}", breaks=True)
 

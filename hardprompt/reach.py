@@ -21,6 +21,7 @@ class Reach:
     reserved: int  # of the longest that is scored: so many are kept free behind each text
     counts: dict[str, int]  # references of each split
     short: tuple[tuple[str, Place], ...]  # split and place of rows that no written text can equal
+    judged: dict[str, tuple[Example, ...]]  # rows of dev and test for which texts are written
 
     @classmethod
     def of(cls, draft: Draft, fit: Fit, search_rows: int | None, seed: int) -> Reach:
@@ -46,6 +47,7 @@ class Reach:
                 for place, row in found[split]
                 if min(lengths[text] for text in row.references) > limit
             ),
+            {split: used[split] for split in ("dev", "test")},
         )
 
     def findings(self) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from hardprompt.predict import CHUNK, predict_rows
 from hardprompt.session import Session
 from hardprompt.streams import TextRow
 from hardprompt.tasks import draft_of, load_choice, load_task
+from hardprompt.tasks.rows import sampled
 from tests.conftest import call
 
 PLACES = ["harbour", "market", "library", "station", "bridge", "garden", "museum", "river", "mill"]
@@ -129,6 +130,19 @@ def test_what_may_be_written_is_as_long_as_in_a_search_with_the_same_rows(tmp_pa
         assert reach.reserved == session.splits.reserved >= 60
     kinds = findings(task, "--model", tiny_folder, "--search-rows", 6, code=0)[1]
     assert "the longest of the search rows" in kinds["cut"]["message"]
+
+
+def test_references_are_read_of_the_rows_that_a_search_would_draw(tmp_path, tiny_folder):
+    """Of dev 256 at most: one row that ROUGE can read helps only where it is among them."""
+    dev = [{"source": f"text {number}", "references": ["кошка"]} for number in range(300)]
+    for seed, code in ((0, 1), (1, 0)):
+        drawn = sampled(tuple(range(300)), 256, seed)
+        number = next(n for n in range(300) if (n in drawn) == (code == 0))
+        rows = [*dev[:number], dev[number] | {"references": ["cat"]}, *dev[number + 1 :]]
+        train = [row(place) for place in PLACES]
+        task = saved(tmp_path / str(seed), train=train, dev=rows, test=[row("mill")])
+        kinds = findings(task, "--model", tiny_folder, "--seed", seed, code=code)[1]
+        assert ("metric" in kinds) == bool(code)
 
 
 def test_check_refuses_a_model_that_cannot_write(folder, tmp_path):
