@@ -46,7 +46,8 @@ PEZ = {
 PRESETS: dict[str, Preset] = {
     # 250 steps. The paper's own code, llm-attacks, differs: 500 steps from "! ! ! ...",
     # places=even, and accept=anneal with temperature=1 (a worse prompt is taken by chance, and
-    # ever less so). A swap that is not read as the same tokens again is left out in both.
+    # ever less so). A swap that is not read as the same tokens again is left out in both. That the
+    # prompt as it was is no candidate is llm-attacks'; in nanoGCG it may be drawn.
     "gcg": Preset(
         "swap",
         {**PLAIN, "width": 512, "top_k": 256, "places": "any", "accept": "always"},
@@ -63,12 +64,12 @@ PRESETS: dict[str, Preset] = {
             "length": 3, "vocabulary": "all", "objective": "accuracy", "start": ("random",),
         },
     ),
-    # 50 rounds of all places.
+    # 50 rounds of all places. A token that is among the best of its place may stay there.
     "arca": Preset(
         "swap",
         {
             **PLAIN, "width": 32, "top_k": 32, "places": "turn", "average": 32,
-            "accept": "always",
+            "accept": "always", "stay": True,
         },
         source="Jones et al., 2023, section 3, with the settings of its code",
         search={"length": 3, "vocabulary": "all", "fluency": 0.2, "start": ("random",)},

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hardprompt.strategies.base import Script, Strategy, at_least
+from hardprompt.strategies.base import Script, Strategy, at_least, share
 from hardprompt.types import EMPTY, Batch, FloatArray, IntArray
 
 TRIES = 20  # draws of an edit before one that was seen before is let through
@@ -37,7 +37,8 @@ class Anneal(Strategy):
     def __post_init__(self) -> None:
         at_least(1, chains=self.chains, starts=self.starts, patience=self.patience)
         at_least(1, likest=self.likest)
-        at_least(0, heat=self.heat, cold=self.cold, resize=self.resize, near=self.near)
+        at_least(0, heat=self.heat, cold=self.cold)
+        share(resize=self.resize, near=self.near)
 
     def search(self) -> Script:
         first = np.unique(self.space.starts(self.rng, self.starts), axis=0)

@@ -66,8 +66,23 @@ def at_least(low: float, **fields: float) -> None:
             raise ValueError(f"{field} must be {low:g} or more, got {value:g}")
 
 
+def share(**fields: float) -> None:
+    """Checks hyperparameters that are parts of a whole, or chances."""
+    for field, value in fields.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{field} must be between 0 and 1, got {value:g}")
+
+
 def one_of(known: tuple[str, ...], **fields: str) -> None:
     """Checks hyperparameters that are names."""
     for field, value in fields.items():
         if value not in known:
             raise ValueError(f"{field} must be one of {', '.join(known)}, got '{value}'")
+
+
+def counts_with(strategy: Strategy, what: str, there: bool, *names: str) -> None:
+    """Refuses values that were given to fields which do nothing, because `what` is not there."""
+    for name in names:
+        value, default = getattr(strategy, name), getattr(type(strategy), name)
+        if not there and value != default:
+            raise ValueError(f"{name} counts with {what} only, got {name}={value}")

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hardprompt.strategies.base import Script, Strategy, at_least, one_of
+from hardprompt.strategies.base import Script, Strategy, at_least, one_of, share
 from hardprompt.strategies.fluent import HOLE, Writer
 from hardprompt.strategies.phrases import Draft, Phrase, Place, parse
 from hardprompt.types import Batch, Feedback, IntArray
@@ -52,7 +52,8 @@ class Edit(Strategy):
         one_of(ACCEPTS, accept=self.accept)
         at_least(1, width=self.width, compose=self.compose, patience=self.patience)
         at_least(1, starts=self.starts, near=self.near, likely=self.likely, longest=self.longest)
-        at_least(0, heat=self.heat, written=self.written)
+        at_least(0, heat=self.heat)
+        share(written=self.written)
         if self.steps is not None:
             at_least(1, steps=self.steps)
 

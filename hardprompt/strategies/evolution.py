@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from hardprompt.space import SearchSpace
-from hardprompt.strategies.base import Script, Strategy, at_least, one_of
+from hardprompt.strategies.base import Script, Strategy, at_least, one_of, share
 from hardprompt.strategies.fluent import drawn_tokens, first_prompts
 from hardprompt.strategies.probe import Probe
 from hardprompt.types import EMPTY, Batch, BoolArray, Feedback, FloatArray, IntArray
@@ -51,7 +51,7 @@ class Evolution(Strategy):
         at_least(1, children=self.children, tournament=self.tournament)
         at_least(1, keep=self.keep, patience=self.patience)
         at_least(1, neighbours=self.neighbours, likely=self.likely)
-        at_least(0, mutation=self.mutation, near=self.near, fluent=self.fluent, resize=self.resize)
+        share(mutation=self.mutation, near=self.near, fluent=self.fluent, resize=self.resize)
         at_least(0, probe=self.probe)
         if self.elites is not None:
             at_least(0, elites=self.elites)

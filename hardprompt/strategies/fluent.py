@@ -71,7 +71,7 @@ def first_prompts(
     the model."""
     first = space.starts(rng, n)
     n_seeds = 0 if space.seeds is None else len(space.seeds)
-    n_written = round(min(share, 1.0) * max(0, n - n_seeds))
+    n_written = round(share * max(0, n - n_seeds))
     if not n_written:
         return first
     written = yield from write_prompts(space, rng, n_written, m)

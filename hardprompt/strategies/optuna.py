@@ -11,7 +11,7 @@ import numpy as np
 
 from hardprompt.front import by_fronts, nondominated
 from hardprompt.quiet import quiet_optuna
-from hardprompt.strategies.base import Script, Strategy, at_least, one_of
+from hardprompt.strategies.base import Script, Strategy, at_least, one_of, share
 from hardprompt.strategies.fluent import first_prompts
 from hardprompt.strategies.optuna_spaces import LIKELY, Axes, Layout, shortlist
 from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray
@@ -56,7 +56,7 @@ class Optuna(Strategy):
         at_least(1, width=self.width, elite=self.elite, renew=self.renew, axes=self.axes)
         at_least(1, starts=self.starts, batch=self.batch)
         at_least(2, memory=self.memory, population=self.population)
-        at_least(0, fluent=self.fluent)
+        share(fluent=self.fluent)
 
     @property
     def pareto(self) -> bool:

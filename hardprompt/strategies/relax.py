@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from hardprompt.strategies.base import Script, Strategy, at_least, one_of
+from hardprompt.strategies.base import Script, Strategy, at_least, counts_with, one_of
 from hardprompt.strategies.descent import Descent, cosine
 from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray
 
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 ENCODERS = ("none", "mlp", "lstm")
 PROJECTIONS = ("end", "straight-through", "pull", "gumbel", "langevin")
 ASKS_PROMPTS = ("straight-through", "langevin")  # and never points
+OWN = {  # settings that a single projection has
+    "pull": ("pull",),
+    "gumbel": ("temperature", "coldest", "logit", "mixtures", "samples"),
+    "langevin": ("beta",),
+}
 OPTIMIZERS = ("adam", "adafactor", "sgd")
 
 
@@ -47,7 +52,7 @@ class Relax(Strategy):
     batch: int = 32  # examples a step
     check: int = 1  # steps between two measurements of the projected prompt on all examples
     k_best: int = 4  # 1: no repair
-    pull: float = 4.0  # how late the penalty grows
+    pull: float = 4.0  # pull: how late the penalty grows
     temperature: float = 1.0  # gumbel: of the mixtures, falling in a line
     coldest: float = 0.1  # gumbel: where it ends
     logit: float = 10.0  # gumbel: of the tokens that it starts from, above all others
@@ -66,6 +71,8 @@ class Relax(Strategy):
         at_least(0, temperature=self.temperature, coldest=self.coldest, samples=self.samples)
         if self.projection == "gumbel" and self.encoder != "none":
             raise ValueError("projection gumbel trains logits and takes encoder none")
+        for projection, names in OWN.items():
+            counts_with(self, f"projection={projection}", self.projection == projection, *names)
 
     @property
     def rate(self) -> float:

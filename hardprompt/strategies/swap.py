@@ -1,4 +1,4 @@
-"""Gradient-guided token swaps: HotFlip, AutoPrompt, GCG and ARCA by their fields."""
+"""Gradient-guided token swaps: AutoPrompt, GCG, UAT and ARCA by their fields."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hardprompt.strategies.base import Script, Strategy, at_least, one_of
-from hardprompt.strategies.fluent import write_prompts
+from hardprompt.strategies.base import Script, Strategy, at_least, counts_with, one_of, share
+from hardprompt.strategies.fluent import first_prompts
 from hardprompt.strategies.gradients import Gradients
 from hardprompt.strategies.moves import ALL, ONE, Lists, Moves, Places, join, readable_lists
 from hardprompt.strategies.pool import Buffer, Walk
@@ -36,8 +36,10 @@ class Swap(Strategy):
     to the next best after `patience` steps without a gain, and the last of them to a new start.
     always: at the best prompt of the step, even where it is worse (GCG). anneal: there too, but a
     worse one only with probability exp(-rise / T), where T falls to zero over the budget
-    (llm-attacks). `record` says how many steps began at a worse prompt than the one before; the
-    best of all is never lost, since every prompt measured is ranked.
+    (llm-attacks). Both leave the prompt they are at in every step, as llm-attacks does, unless it
+    may `stay`: then it is drawn and measured like its neighbours (ARCA). `record` says how many
+    steps began at a worse prompt than the one before; the best of all is never lost, since every
+    prompt measured is ranked.
 
     `places` says which places a step changes. any: drawn; even: all alike (llm-attacks); one: a
     single one, every place once in a random order, then again (AutoPrompt, without its repeats);
@@ -45,9 +47,9 @@ class Swap(Strategy):
     `patience` counts rounds of all places, and the gradient may be the mean of `average` prompts
     with a random token in that place.
 
-    HotFlip: `width=1, top_k=1, starts=1`; AutoPrompt: `width=100, top_k=100, places=one`; UAT:
-    `width=3, top_k=3, places=turn`; GCG and ARCA: presets; all with
-    `probe=0, fluent=0, explore=0, merge=0, replace=1`.
+    AutoPrompt, GCG and ARCA are presets. UAT (Wallace et al., 2019): `width=3, top_k=3,
+    places=turn, starts=1, probe=0, explore=0, merge=0, replace=1`. HotFlip itself, which takes the
+    best flip of all places unmeasured, is none of the settings: its ranking is what they share.
     """
 
     name: ClassVar[str] = "swap"
@@ -67,13 +69,15 @@ class Swap(Strategy):
     places: str = "any"
     average: int = 0  # random tokens that a place's gradient is averaged over; 0: the one there
     accept: str = "better"
+    stay: bool = False  # a walk may end its step where it began
     temperature: float | None = None  # first T, in units of the loss; None: by its spread
 
     def __post_init__(self) -> None:
         at_least(1, width=self.width, top_k=self.top_k, replace=self.replace, buffer=self.buffer)
         at_least(1, starts=self.starts, patience=self.patience, likely=self.likely, keep=self.keep)
-        at_least(0, momentum=self.momentum, merge=self.merge, explore=self.explore)
-        at_least(0, probe=self.probe, fluent=self.fluent, average=self.average)
+        at_least(0, momentum=self.momentum, merge=self.merge)
+        at_least(0, probe=self.probe, average=self.average)
+        share(explore=self.explore, fluent=self.fluent)
         one_of((*ALL, *ONE), places=self.places)
         one_of(ACCEPT, accept=self.accept)
         if not self.momentum < 1:
@@ -84,6 +88,9 @@ class Swap(Strategy):
             at_least(0, temperature=self.temperature)
         elif self.accept == "anneal" and self.starts == 1:
             raise ValueError("accept=anneal needs a temperature, or several starts to see spread")
+        counts_with(self, "accept=anneal", self.accept == "anneal", "temperature")
+        counts_with(self, "accept=better", self.accept == "better", "buffer")
+        counts_with(self, "accept=always or accept=anneal", self.accept != "better", "stay")
 
     def search(self) -> Script:
         self._steps, self._uphill, self._last = 0, 0, np.inf
@@ -124,12 +131,9 @@ class Swap(Strategy):
         n_seeds = 0 if self.space.seeds is None else len(self.space.seeds)
         if self._seen and self.starts <= n_seeds:  # seeds alone would be the same start again
             return self.space.random(self.rng, self.starts)
-        first = self.space.starts(self.rng, self.starts)
-        n = round(self.fluent * max(0, self.starts - n_seeds))
-        if not n:
-            return first
-        written = yield from write_prompts(self.space, self.rng, n, self.likely)
-        return np.concatenate([first[: len(first) - n], written])
+        return (
+            yield from first_prompts(self.space, self.rng, self.starts, self.fluent, self.likely)
+        )
 
     def _climb(self) -> Script:
         """Steps until nothing is left to go on from."""
@@ -160,7 +164,9 @@ class Swap(Strategy):
                 self.space, parent, places, slope, self.likely, few
             )
         # A walk may go where it was before; a climb would gain nothing there.
-        tried = self._tried if self.accept == "better" else {parent.tobytes()}
+        tried = self._tried
+        if self.accept != "better":
+            tried = set() if self.stay else {parent.tobytes()}
         rows = self._moves.draw(parent, lists, readable, tried)
         rows = yield from self._probe.best(rows)
         if not len(rows):

@@ -78,6 +78,24 @@ def test_unknown_names_get_a_hint():
         make_strategy("optuna", {"sampler": "tpee"})
 
 
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("swap", "explore"),
+        ("evolution", "mutation"),
+        ("evolution", "near"),
+        ("evolution", "resize"),
+        ("anneal", "resize"),
+        ("edit", "written"),
+        ("optuna", "fluent"),
+    ],
+)
+def test_a_share_is_at_most_all(name, field):
+    with pytest.raises(UsageError, match=f"{field} must be between 0 and 1, got 1.5"):
+        make_strategy(name, {field: 1.5})
+    assert make_strategy(name, {field: 1.0})
+
+
 def test_hyperparameters_are_listed():
     assert hyperparameters(Swap)["width"] == Swap().width
     assert set(strategy_names()) >= {"auto", "swap", "relax"}

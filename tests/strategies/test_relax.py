@@ -228,3 +228,17 @@ def test_published_relaxations_run(name):
 def test_an_encoder_has_no_logits():
     with pytest.raises(ValueError, match="gumbel trains logits and takes encoder none"):
         Relax(projection="gumbel", encoder="mlp")
+
+
+@pytest.mark.parametrize(
+    ("settings", "own"),
+    [
+        ({"beta": 0.5}, "langevin"),
+        ({"projection": "gumbel", "pull": 2.0}, "pull"),
+        ({"projection": "end", "temperature": 2.0}, "gumbel"),
+        ({"projection": "langevin", "mixtures": 3}, "gumbel"),
+    ],
+)
+def test_a_setting_of_another_projection_is_refused(settings, own):
+    with pytest.raises(ValueError, match=f"counts with projection={own} only"):
+        Relax(**settings)

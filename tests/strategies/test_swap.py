@@ -166,6 +166,18 @@ def test_always_goes_on_from_the_best_of_a_step_and_says_how_often_that_was_wors
     assert strategy.record() == {"accept": "always", "steps": len(steps), "uphill": worse}
 
 
+def test_a_walk_that_may_stay_leaves_no_good_token():
+    objective = PlantedObjective(planted_space(12, 4))
+    settings = {**PLAIN, "width": 12, "top_k": 12, "places": "turn", "accept": "always"}
+    uphill = []
+    for stay in (True, False):
+        strategy = Swap(**settings, stay=stay)
+        converse(strategy, objective, 300)
+        uphill.append(strategy.record()["uphill"])
+    # The planted loss is a sum over places: after a round each has its best token.
+    assert uphill[0] == 0 < uphill[1]
+
+
 def walked(temperature, taken, steps, n=4000):
     """The share of steps in which a walk of this temperature goes up by 1."""
     walk = Walk(np.random.default_rng(0), False, temperature, steps, keep=1, patience=1)
@@ -245,6 +257,10 @@ def test_a_seed_that_cannot_be_measured_gives_way_to_random_prompts():
         ({"momentum": 1.0}, "momentum must be below 1, got 1"),
         ({"accept": "anneal", "starts": 1}, "accept=anneal needs a temperature"),
         ({"temperature": -1.0}, "temperature must be 0 or more, got -1"),
+        ({"fluent": 3}, "fluent must be between 0 and 1, got 3"),
+        ({"temperature": 1.0}, "temperature counts with accept=anneal only, got temperature=1.0"),
+        ({"accept": "always", "buffer": 3}, "buffer counts with accept=better only, got buffer=3"),
+        ({"stay": True}, "stay counts with accept=always or accept=anneal only"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
