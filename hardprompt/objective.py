@@ -199,7 +199,8 @@ class Objective:
         for numbers, prompts in self.scorer.shapes(ids):
             widths = [prompt.shape[1] for prompt in prompts]
             if not all(widths):
-                continue  # an empty slot has no point to differentiate; its loss stays NaN
+                gradient[numbers] = np.nan  # an empty slot has no point to differentiate
+                continue  # and the loss stays NaN
             slots = [points[numbers, a : a + k] for a, k in zip(starts, widths, strict=True)]
             for group, members in parts:
                 gold = self.gold[group.examples]

@@ -184,6 +184,20 @@ def test_gradients_equal_finite_differences(make_model, source):
     assert float((told.gradient * direction).sum()) == pytest.approx(expected, rel=0.05, abs=0.02)
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_a_prompt_with_an_empty_slot_has_no_gradient_and_the_others_keep_theirs(make_model, weight):
+    _, model = make_model("llama")
+    scorer, space = build(model, TEMPLATES[2])
+    objective = Objective(scorer, GOLD, space, loss_named("nll"), fluency=weight)
+    ids = np.random.default_rng(1).choice(space.tokens, size=(3, space.length))
+    ids[1, :2] = EMPTY
+    told = objective.measure(Batch(ids=ids, wants_gradient=True))
+    assert np.isnan(told.loss).tolist() == [False, True, False]
+    assert np.isnan(told.gradient[1]).all()
+    whole = objective.measure(Batch(ids=ids[[0, 2]], wants_gradient=True))
+    np.testing.assert_allclose(told.gradient[[0, 2]], whole.gradient, atol=1e-6)
+
+
 def test_gradient_of_ids_equals_that_of_their_embeddings(make_model):
     _, model = make_model("gpt2")
     scorer, space = build(model, TEMPLATES[1])

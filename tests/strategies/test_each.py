@@ -67,6 +67,41 @@ def test_auto_is_exhaustive_where_that_fits():
     assert isinstance(choose(replace(space, budget=24))[0], Swap)
 
 
+class Holed(PlantedObjective):
+    """No gradient of a prompt with an empty slot, as a model has none; such a prompt looks good."""
+
+    def measure(self, batch):
+        told = super().measure(batch)
+        if batch.ids is None:
+            return told
+        holed = (self.space.canonical(batch.ids)[:, [0, 2]] == EMPTY).any(axis=1)
+        if not batch.wants_gradient:
+            return replace(told, loss=np.where(holed, told.loss / 9, told.loss))
+        told.gradient[holed] = np.nan
+        return replace(told, loss=np.where(holed, np.nan, told.loss))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("swap", {}),
+        ("swap", {"accept": "always", "starts": 1}),
+        ("swap", {"places": "turn", "average": 4}),
+        ("relax", {"steps": 4}),
+        ("relax", {"projection": "langevin", "steps": 4, "batch": 4}),
+        ("optuna", {"sampler": "tpe"}),
+    ],
+)
+def test_a_prompt_without_a_gradient_is_left_and_the_search_goes_on(name, settings):
+    space = planted_space(30, slots=(2, 2), min_length=2)
+    empty = replace(space, seeds=np.array([[0, 2, EMPTY, EMPTY]]))
+    talk = converse(make_strategy(name, settings), Holed(empty), 200)
+    slopes = [told.gradient for batch, told in talk if batch.wants_gradient]
+    assert any(np.isnan(slope).any() for slope in slopes)
+    assert best_loss(talk, space) < np.inf
+    assert sum(len(batch) * space.price(batch) for batch, _ in talk) >= 200
+
+
 def test_unknown_names_get_a_hint():
     with pytest.raises(UsageError, match="Did you mean 'evolution'"):
         strategy_class("evoltion")
