@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from hardprompt.errors import UsageError, unknown
+from hardprompt.settings import check_settings
 from hardprompt.strategies.base import Strategy
 
 GROUP = "hardprompt.strategies"
@@ -52,12 +53,14 @@ def strategy_class(name: str) -> type[Strategy]:
 
 
 def make_strategy(name: str, settings: dict[str, Any] | None = None) -> Strategy:
-    """A strategy with its fields set; an unknown field is a `UsageError`."""
+    """A strategy with its fields set; an unknown field, or a value that does not fit, is a
+    `UsageError`."""
     cls = strategy_class(name)
     fields = hyperparameters(cls)
     for key in settings or {}:
         if key not in fields:
             raise unknown(f"setting of strategy '{name}'", key, fields)
+    check_settings(name, cls, settings or {})
     try:
         return cls(**(settings or {}))
     except ValueError as error:

@@ -1,6 +1,6 @@
 """What single strategies promise beyond the common contract."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from hardprompt.registry import hyperparameters, make_strategy, strategy_class, 
 from hardprompt.strategies.auto import choose
 from hardprompt.strategies.beam import Beam
 from hardprompt.strategies.exhaustive import Exhaustive
+from hardprompt.strategies.random import Random
 from hardprompt.strategies.swap import Swap
 from hardprompt.testing import PlantedObjective, best_loss, converse, planted_space
 from hardprompt.types import EMPTY, Feedback
@@ -129,6 +130,40 @@ def test_a_share_is_at_most_all(name, field):
     with pytest.raises(UsageError, match=f"{field} must be between 0 and 1, got 1.5"):
         make_strategy(name, {field: 1.5})
     assert make_strategy(name, {field: 1.0})
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "message"),
+    [
+        ("swap", "width", "abc", "width must be a whole number, got 'abc'"),
+        ("swap", "width", 2.5, "width must be a whole number, got 2.5"),
+        ("swap", "width", None, "width must be a whole number, got null"),
+        ("swap", "width", [1], r"width must be a whole number, got \[1\]"),
+        ("swap", "width", True, "width must be a whole number, got true"),
+        ("swap", "temperature", "hot", "temperature must be a number or null, got 'hot'"),
+        ("swap", "stay", 1, "stay must be true or false, got 1"),
+        ("beam", "branch", "all", "branch must be a whole number or null, got 'all'"),
+        ("portfolio", "members", 3, "members must be a word, got 3"),
+    ],
+)
+def test_a_value_of_another_kind_is_one_line(name, field, value, message):
+    with pytest.raises(UsageError, match=f"^strategy '{name}': {message}$"):
+        make_strategy(name, {field: value})
+
+
+def test_a_whole_number_is_a_number_and_none_where_it_may_be():
+    assert make_strategy("swap", {"explore": 1, "temperature": None}).explore == 1
+    assert make_strategy("anneal", {"near": np.float64(0.5), "chains": np.int64(3)})
+
+
+def test_a_kind_of_field_that_is_not_known_is_not_checked(monkeypatch):
+    @dataclass(kw_only=True)
+    class Own(Random):
+        ladder: "list[float]" = field(default_factory=list)
+        there: "Nowhere | None" = None  # noqa: F821
+
+    monkeypatch.setattr("hardprompt.registry.strategy_class", lambda name: Own)
+    assert make_strategy("own", {"ladder": [1.0], "there": "x", "batch": 3}).ladder == [1.0]
 
 
 def test_hyperparameters_are_listed():
