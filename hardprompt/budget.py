@@ -29,9 +29,8 @@ def default_budget(model: PromptModel, scorer: Scorer, screened: bool) -> float:
 def check_affordable(strategy: Strategy, space: SearchSpace) -> None:
     """An exhaustive search that cannot end is a mistake; said before anything is spent."""
     if isinstance(strategy, Exhaustive) and space.size > space.budget:
-        top = max(1, int(space.budget ** (1 / space.length)))
         raise UsageError(
             f"exhaustive over {len(space.tokens):,} tokens and length {space.length} needs "
             f"{space.size_text} measurements; the budget is {space.budget:,.0f}. Narrow it with "
-            f"--vocab-top {top}, raise --budget, or take another strategy"
+            f"--vocab-top {space.fitting(space.budget)}, raise --budget, or take another strategy"
         )

@@ -82,15 +82,13 @@ def _check_size(space: SearchSpace, most: int) -> None:
     size, v = space.size, len(space.tokens)
     if size <= most:
         return
-    top = int(most ** (1 / space.length))
-    while top > 1 and sum(top**n for n in range(space.shortest, space.length + 1)) > most:
-        top -= 1
     length = int(np.log(most) / np.log(v))
     shorter = f" or --len {length}" if 1 <= length < space.length else ""
     many = f"{size:,.0f}" if size < 1e9 else space.size_text
     raise UsageError(
         f"the space of this run, {v:,} tokens and length {space.length}, has {many} prompts; "
-        f"gap measures at most {most:,} (--most). A search with --vocab-top {top}{shorter} fits"
+        f"gap measures at most {most:,} (--most). A search with "
+        f"--vocab-top {space.fitting(most)}{shorter} fits"
     )
 
 

@@ -37,8 +37,22 @@ class SearchSpace:
 
     @property
     def size(self) -> int:
-        """How many prompts there are, counting lengths in one slot."""
-        return sum(len(self.tokens) ** n for n in range(self.shortest, self.length + 1))
+        """How many prompts there are."""
+        return self._size_of(len(self.tokens))
+
+    def fitting(self, most: float) -> int:
+        """Of how many tokens there are at most so many prompts; 1 where there are more anyway."""
+        v = int(most ** (1 / self.length)) + 1  # a root is rounded
+        while v > 1 and self._size_of(v) > most:
+            v -= 1
+        return v
+
+    def _size_of(self, v: int) -> int:
+        """How many prompts v tokens make, those of a length being shared out over all slots."""
+        ways = [1]  # to have 0, 1, ... tokens in the slots so far
+        for width in self.slots:
+            ways = [sum(ways[max(0, n - width) : n + 1]) for n in range(len(ways) + width)]
+        return sum(ways[n] * v**n for n in range(self.shortest, self.length + 1))
 
     @property
     def size_text(self) -> str:

@@ -9,7 +9,7 @@ from hardprompt.errors import UsageError
 from hardprompt.registry import hyperparameters, make_strategy, strategy_class, strategy_names
 from hardprompt.strategies.auto import choose
 from hardprompt.strategies.beam import Beam
-from hardprompt.strategies.exhaustive import Exhaustive
+from hardprompt.strategies.exhaustive import Exhaustive, every_prompt
 from hardprompt.strategies.random import Random
 from hardprompt.strategies.swap import Swap
 from hardprompt.testing import PlantedObjective, best_loss, converse, planted_space
@@ -21,6 +21,24 @@ def test_exhaustive_asks_every_prompt_once():
     talk = converse(Exhaustive(batch=7), PlantedObjective(space), 10**6)
     rows = np.concatenate([batch.ids for batch, _ in talk])
     assert len(rows) == len(np.unique(rows, axis=0)) == 4 + 16 + 64
+
+
+@pytest.mark.parametrize("slots", [(3,), (2, 2), (1, 3, 1)])
+@pytest.mark.parametrize("shortest", [None, 1, 2])
+def test_the_size_of_a_space_is_that_of_its_table(slots, shortest):
+    space = planted_space(5, slots=slots, min_length=shortest)
+    size = sum(1 for _ in every_prompt(space))
+    assert space.size == size
+    assert space.fitting(size) == 5
+    assert space.fitting(size - 1) == 4
+
+
+def test_a_space_of_any_length_has_a_size():
+    assert planted_space(7, 100).size == 7**100
+    many = planted_space(7, slots=(10,) * 10, min_length=1)
+    assert many.size == sum(7**n for n in range(11)) ** 10 - 1  # all but the empty prompt
+    assert many.size_text == "1.5e+85"
+    assert planted_space(2, 40).fitting(1000) == 1
 
 
 def test_exhaustive_keeps_the_best_when_the_bar_is_honoured():
