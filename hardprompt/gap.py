@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from hardprompt.ledger import Ledger
 from hardprompt.session import Session
 from hardprompt.space import SearchSpace
 from hardprompt.strategies.exhaustive import every_prompt
-from hardprompt.types import EMPTY, Batch, FloatArray, IntArray
+from hardprompt.types import Batch, FloatArray, IntArray
 
 SCHEMA = "hardprompt.gap/1"
 CHUNK = 256  # prompts between two records
@@ -100,7 +100,7 @@ def _compared(
     if not found or not written.any():
         raise UsageError("no prompt of this space was measured, so there is no gap to speak of")
     entry = min(found, key=lambda entry: float(entry["search"]))
-    here = (rows == _row(session.space, [slot["ids"] for slot in entry["slots"]])).all(axis=1)
+    here = (rows == session.space.join([slot["ids"] for slot in entry["slots"]])).all(axis=1)
     # A seed of other words is not in the space: it keeps the loss that was reported.
     loss = float(losses[here][0]) if here.any() else float(entry["search"])
     scale = Range.of(losses)
@@ -133,11 +133,3 @@ def _best_of(losses: FloatArray, n: float) -> float:
     share = 1 - 0.5 ** (1 / max(n, 1))
     ordered = np.sort(losses)
     return float(ordered[min(int(share * len(ordered)), len(ordered) - 1)])
-
-
-def _row(space: SearchSpace, slots: Sequence[Sequence[int]]) -> IntArray:
-    """The tokens of each slot as one canonical row."""
-    parts = [
-        [*ids, *[EMPTY] * (width - len(ids))] for ids, width in zip(slots, space.slots, strict=True)
-    ]
-    return np.array([token for part in parts for token in part], dtype=np.int64)

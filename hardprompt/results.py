@@ -70,7 +70,7 @@ def assemble(
         **judge.answers(best),
         "curve": [[rounded(spent), rounded(loss)] for spent, loss in study.curve],
         **({"label_sets": _label_sets(session)} if session.label_sets else {}),
-        "notes": list(session.task.notes) + list(session.vocabulary.notes),
+        "notes": [*session.task.notes, *session.vocabulary.notes, *session.start_notes],
     }
 
 

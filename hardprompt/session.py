@@ -37,7 +37,7 @@ from hardprompt.scoring.losses import Loss, loss_named
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
 from hardprompt.splits import Splits, fit_vocabulary, right_classes, widths_of
-from hardprompt.starts import seed_rows, start_texts
+from hardprompt.starts import find_starts
 from hardprompt.strategies.auto import Auto, choose
 from hardprompt.strategies.base import Strategy
 from hardprompt.strategies.exhaustive import Exhaustive
@@ -73,6 +73,7 @@ class Session:
     budget: float
     screened: bool  # whether the search itself runs in half precision
     label_sets: tuple[Labels, ...] = ()  # tokens of `config.label_sets`
+    start_notes: tuple[str, ...] = ()  # what became of the user's own `config.start`
 
     @classmethod
     def prepare(
@@ -137,8 +138,8 @@ class Session:
         # Who tries everything wants the true order.
         screened = screens(model, config.dtype) and not isinstance(strategy, Exhaustive)
         budget = config.budget or default_budget(model, scorer, screened)
-        seeds = seed_rows(scorer, space, start_texts(config, task, name))
-        space = replace(space, budget=budget, seeds=seeds)
+        starts = find_starts(config, task, name, scorer, space)
+        space = replace(space, budget=budget, seeds=starts.rows, own_seeds=starts.own)
         if sets:
             space = after_words(space, words_price(len(task.manual_for(name, template))))
         reason = "as asked" if config.preset is None else f"preset {config.preset}"
@@ -149,7 +150,7 @@ class Session:
             screened = screened and not isinstance(chosen, Exhaustive)
         return cls(
             config, task, model, name, template, vocabulary, space, loss, metric, strategy,
-            reason, splits, budget, screened, sets,
+            reason, splits, budget, screened, sets, starts.notes,
         )  # fmt: skip
 
     @property

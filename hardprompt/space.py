@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -22,6 +23,7 @@ class SearchSpace:
     n_examples: int
     min_length: int | None = None  # fewest tokens in all; None: exactly `length`
     seeds: IntArray | None = None  # (m, length) prompts to begin with; may hold other ids
+    own_seeds: int = 0  # how many of these, the first, a user wrote: they are all to be tried
     gradient_price: float = 3.0  # rows that one row with its gradient costs
     budget: float = float("inf")  # rows that may be measured in all
     strata: IntArray | None = None  # (n_examples,) groups of which a sample has each its share
@@ -34,6 +36,10 @@ class SearchSpace:
     @property
     def shortest(self) -> int:
         return self.length if self.min_length is None else self.min_length
+
+    @property
+    def n_seeds(self) -> int:
+        return 0 if self.seeds is None else len(self.seeds)
 
     @property
     def size(self) -> int:
@@ -105,7 +111,7 @@ class SearchSpace:
     def starts(self, rng: np.random.Generator, n: int) -> IntArray:
         """`(n, length)` first prompts: the seeds, holes filled, then random ones."""
         random = self.random(rng, n)
-        if self.seeds is None or not len(self.seeds):
+        if self.seeds is None or not self.n_seeds:
             return random
         return np.concatenate([self.complete(rng, self.seeds), random])[:n]
 
@@ -135,6 +141,13 @@ class SearchSpace:
         """`(length,)` one prompt -> the tokens of each slot, EMPTY left out."""
         parts = [ids[low:high] for low, high in self._bounds()]
         return tuple(tuple(int(token) for token in part if token != EMPTY) for part in parts)
+
+    def join(self, parts: Sequence[Sequence[int]]) -> IntArray:
+        """The tokens of each slot -> `(length,)` one prompt: what `split` takes apart."""
+        row = np.full(self.length, EMPTY, dtype=np.int64)
+        for part, (low, _) in zip(parts, self._bounds(), strict=True):
+            row[low : low + len(part)] = part
+        return row
 
     def sample(self, rng: np.random.Generator, n: int) -> IntArray:
         """`(n,)` examples, ascending, with its share of every stratum; all where n is more."""

@@ -27,9 +27,8 @@ def header(session: Session, example: str, seconds: float | None) -> str:
     }
     if weight := session.config.fluency:
         lines["fluency"] = f"{weight:g} x a prompt's mean negative log-likelihood is in its loss"
-    return _written(
-        _subject(session, example) | lines, [*_notes(session), *session.vocabulary.notes]
-    )
+    notes = [*_notes(session), *session.vocabulary.notes, *session.start_notes]
+    return _written(_subject(session, example) | lines, notes)
 
 
 def subject(session: Session, example: str) -> str:

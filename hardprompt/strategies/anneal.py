@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from hardprompt.strategies.base import Script, Strategy, at_least, share
-from hardprompt.types import EMPTY, Batch, FloatArray, IntArray
+from hardprompt.types import Batch, FloatArray, IntArray
 
 TRIES = 20  # draws of an edit before one that was seen before is let through
 
@@ -41,7 +41,8 @@ class Anneal(Strategy):
         share(resize=self.resize, near=self.near)
 
     def search(self) -> Script:
-        first = np.unique(self.space.starts(self.rng, self.starts), axis=0)
+        n = max(self.starts, self.space.own_seeds)
+        first = np.unique(self.space.starts(self.rng, n), axis=0)
         self._seen = {row.tobytes() for row in first}
         told = yield Batch(ids=first)
         loss = np.nan_to_num(told.trusted(), nan=np.inf)
@@ -106,11 +107,7 @@ class Anneal(Strategy):
                 del parts[slot][i]
             else:
                 parts[slot][i] = self._other(parts[slot][i])
-        padded = [
-            [*part, *[EMPTY] * (width - len(part))]
-            for part, width in zip(parts, self.space.slots, strict=True)
-        ]
-        return np.array([token for part in padded for token in part], dtype=np.int64)
+        return self.space.join(parts)
 
     def _other(self, token: int) -> int:
         if self.rng.random() >= self.near:

@@ -63,25 +63,25 @@ class Edit(Strategy):
         self._writer = Writer(self.space, self.likely)
         seeds = self._seeds()
         while True:
-            written = np.full((max(0, self.starts - len(seeds)), self.space.length), HOLE)
-            rows = np.concatenate([seeds, written])[: self.starts].astype(np.int64)
+            n = max(self.starts, self.space.own_seeds)
+            written = np.full((max(0, n - len(seeds)), self.space.length), HOLE)
+            rows = np.concatenate([seeds, written])[:n].astype(np.int64)
             rows = np.unique((yield from self._writer.fill(self.rng, rows)), axis=0)
             told = yield Batch(ids=rows)
             self._remember(rows, told)
             for number in told.order():
                 if np.isfinite(told.loss[number]):
                     yield from self._climb(rows[number], float(told.loss[number]))
-            seeds = seeds[self.starts :]
+            seeds = seeds[n:]
 
     def _seeds(self) -> IntArray:
         """The seeds, with holes to the left of their words where they are too short."""
-        found = self.space.seeds
-        if found is None:
-            return np.empty((0, self.space.length), dtype=np.int64)
-        parts = [self.space.split(row) for row in found]
-        drafts = [Draft(tuple((part,) if part else () for part in row)) for row in parts]
-        rows = [self._filled(draft, border=0).row(self.space.slots) for draft in drafts]
-        return np.array(rows, dtype=np.int64)
+        drafts = [
+            Draft(tuple((part,) if part else () for part in self.space.split(row)))
+            for row in ([] if self.space.seeds is None else self.space.seeds)
+        ]
+        rows = [self._filled(draft, border=0).row(self.space) for draft in drafts]
+        return np.array(rows, dtype=np.int64).reshape(-1, self.space.length)
 
     def _climb(self, row: IntArray, loss: float) -> Script:
         """Steps from one start until nothing better comes."""
@@ -119,7 +119,7 @@ class Edit(Strategy):
     def _candidates(self, draft: Draft) -> Generator[Batch, Feedback, tuple[list[Draft], IntArray]]:
         """Edited drafts that were not tried before, and their rows."""
         drafts = [self._edited(draft) for _ in range(self.width)]
-        rows = np.array([d.row(self.space.slots) for d in drafts], dtype=np.int64)
+        rows = np.array([d.row(self.space) for d in drafts], dtype=np.int64)
         rows = yield from self._writer.fill(self.rng, rows)
         _, first = np.unique(rows, axis=0, return_index=True)
         fresh = [i for i in np.sort(first) if rows[i].tobytes() not in self._seen]
@@ -132,7 +132,7 @@ class Edit(Strategy):
             for _ in range(self.compose):
                 new = self._edit(new)
             new = self._filled(new)
-            row = new.row(self.space.slots)
+            row = new.row(self.space)
             if row is not None and row.tobytes() not in self._seen:
                 return new
         return draft
@@ -186,8 +186,7 @@ class Edit(Strategy):
     def _filled(self, draft: Draft, border: int | None = None) -> Draft:
         """With holes where words are missing, at a random border of a slot or at that one."""
         for slot in self.rng.permutation(len(draft.slots)):
-            missing = self.space.shortest - len(draft)
-            n = min(missing, self.space.slots[slot] - draft.words(slot))
+            n = min(self.space.shortest - len(draft), self.space.slots[slot] - draft.words(slot))
             if n > 0:
                 ends = len(draft.slots[slot]) + 1
                 at = int(self.rng.integers(ends)) if border is None else border

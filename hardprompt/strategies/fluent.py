@@ -68,14 +68,20 @@ def first_prompts(
     space: SearchSpace, rng: np.random.Generator, n: int, share: float, m: int
 ) -> Generator[Batch, Feedback, IntArray]:
     """`(n, length)` prompts to begin with: the seeds, then random ones and a share written by
-    the model."""
-    first = space.starts(rng, n)
-    n_seeds = 0 if space.seeds is None else len(space.seeds)
-    n_written = round(share * max(0, n - n_seeds))
-    if not n_written:
-        return first
-    written = yield from write_prompts(space, rng, n_written, m)
-    return np.concatenate([first[: n - n_written], written])
+    the model; more than n where a user wrote more seeds."""
+    n = max(n, space.own_seeds)
+    n_written = round(share * max(0, n - space.n_seeds))
+    return (yield from last_written(space, rng, space.starts(rng, n), n_written, m))
+
+
+def last_written(
+    space: SearchSpace, rng: np.random.Generator, rows: IntArray, n: int, m: int
+) -> Generator[Batch, Feedback, IntArray]:
+    """The same prompts, but the last n written by the model instead."""
+    if not n:
+        return rows
+    written = yield from write_prompts(space, rng, n, m)
+    return np.concatenate([rows[:-n], written])
 
 
 class Writer:

@@ -72,15 +72,12 @@ class Draft:
             removed.remove(phrase)
         return replace(self._splice(place, 0, (phrase,)), removed=tuple(removed))
 
-    def row(self, widths: tuple[int, ...]) -> IntArray | None:
+    def row(self, space: SearchSpace) -> IntArray | None:
         """`(length,)` the token ids, canonical; None: a slot is too full."""
-        out = []
-        for phrases, width in zip(self.slots, widths, strict=True):
-            words = [word for phrase in phrases for word in phrase]
-            if len(words) > width:
-                return None
-            out += words + [EMPTY] * (width - len(words))
-        return np.array(out, dtype=np.int64)
+        parts = [[word for phrase in phrases for word in phrase] for phrases in self.slots]
+        if any(len(part) > width for part, width in zip(parts, space.slots, strict=True)):
+            return None
+        return space.join(parts)
 
     def _splice(self, place: Place, gone: int, new: tuple[Phrase, ...]) -> Draft:
         slot, i = place

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from hardprompt.strategies.base import Script, Strategy, at_least, one_of
-from hardprompt.strategies.fluent import HOLE, Writer
+from hardprompt.strategies.fluent import HOLE, Writer, last_written
 from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -78,10 +78,9 @@ class Policy(Strategy):
 
     def _start(self) -> Generator[Batch, Feedback, IntArray]:
         """The best of the seeds, of random prompts and of such as the model writes."""
-        rows = self.space.starts(self.rng, self.samples)
-        n_seeds = 0 if self.space.seeds is None else len(self.space.seeds)
-        rows[max(n_seeds, self.samples // 2) :] = HOLE
-        rows = yield from Writer(self.space, LIKELY).fill(self.rng, rows)
+        rows = self.space.starts(self.rng, max(self.samples, self.space.own_seeds))
+        n = max(0, len(rows) - max(self.space.n_seeds, self.samples // 2))
+        rows = yield from last_written(self.space, self.rng, rows, n, LIKELY)
         told = yield Batch(ids=rows)
         self._remember(rows, told)
         start: IntArray = rows[told.order()[0]]

@@ -85,7 +85,9 @@ class Portfolio(Strategy):
         budget = max(self.turn, (self.space.budget - self._spent) / len(self._names()))
         strategy = make_strategy(name)
         (rng,) = self.rng.spawn(1)
-        strategy.start(replace(self.space, seeds=seeds, budget=budget), rng)
+        own = self.space.own_seeds if seeds is self.space.seeds else 0
+        space = replace(self.space, seeds=seeds, own_seeds=own, budget=budget)
+        strategy.start(space, rng)
         return strategy
 
     def _choose(self, members: list[Member]) -> Member:

@@ -89,7 +89,7 @@ class Relax(Strategy):
     def search(self) -> Script:
         self.descents = []
         self._known: dict[bytes, Feedback] = {}
-        starts = self.space.starts(self.rng, 8)
+        starts = self.space.starts(self.rng, max(8, self.space.own_seeds))
         for number in range(10**9):
             if number >= len(starts):
                 starts = np.concatenate([starts, self.space.random(self.rng, 8)])

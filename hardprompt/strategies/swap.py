@@ -128,12 +128,11 @@ class Swap(Strategy):
 
     def _first(self) -> Generator[Batch, Feedback, IntArray]:
         """The seeds, then prompts that the model writes and random ones."""
-        n_seeds = 0 if self.space.seeds is None else len(self.space.seeds)
-        if self._seen and self.starts <= n_seeds:  # seeds alone would be the same start again
+        # Seeds alone would be the same start again.
+        if self._seen and self.starts <= self.space.n_seeds:
             return self.space.random(self.rng, self.starts)
-        return (
-            yield from first_prompts(self.space, self.rng, self.starts, self.fluent, self.likely)
-        )
+        first = first_prompts(self.space, self.rng, self.starts, self.fluent, self.likely)
+        return (yield from first)
 
     def _climb(self) -> Script:
         """Steps until nothing is left to go on from."""

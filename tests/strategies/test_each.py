@@ -33,6 +33,12 @@ def test_the_size_of_a_space_is_that_of_its_table(slots, shortest):
     assert space.fitting(size - 1) == 4
 
 
+def test_a_prompt_that_is_taken_apart_can_be_joined():
+    space = planted_space(5, slots=(2, 3), min_length=1)
+    rows = space.random(np.random.default_rng(0), 20)
+    np.testing.assert_array_equal([space.join(space.split(row)) for row in rows], rows)
+
+
 def test_a_space_of_any_length_has_a_size():
     assert planted_space(7, 100).size == 7**100
     many = planted_space(7, slots=(10,) * 10, min_length=1)
@@ -67,6 +73,36 @@ def test_swap_starts_from_the_seeds():
     first = next(batch.ids for batch, _ in talk if batch.examples is None)
     # A seed that is too short keeps its words at the end of the slot.
     assert any((row[-2:] == [0, 2]).all() for row in first)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("swap", {}),
+        ("swap", {"starts": 1, "fluent": 0.5}),
+        ("evolution", {}),
+        ("anneal", {"starts": 2}),
+        ("optuna", {"sampler": "tpe"}),
+        ("policy", {}),
+        ("edit", {}),
+        ("beam", {}),
+        ("portfolio", {}),
+    ],
+)
+def test_a_users_own_seeds_are_all_measured(name, settings):
+    space = planted_space()
+    own = space.random(np.random.default_rng(5), 26)
+    objective = PlantedObjective(replace(space, seeds=own, own_seeds=26))
+    talk = converse(make_strategy(name, settings), objective, 60)
+    asked = {tuple(row) for batch, _ in talk if batch.examples is None for row in batch.ids}
+    assert asked >= {tuple(row) for row in own}
+
+
+def test_other_seeds_are_as_many_as_a_strategy_begins_with():
+    space = planted_space()
+    seeds = space.random(np.random.default_rng(5), 26)
+    talk = converse(Swap(starts=8), PlantedObjective(replace(space, seeds=seeds)), 8)
+    np.testing.assert_array_equal(talk[0][0].ids, np.unique(seeds[:8], axis=0))
 
 
 def test_swap_follows_an_exact_gradient_to_the_optimum():

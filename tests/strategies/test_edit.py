@@ -60,8 +60,8 @@ def test_phrases_of_two_slots_change_places():
     assert draft.places == [(0, 0), (0, 1), (1, 0)]
     swapped = draft.swap((0, 1), (1, 0))
     assert swapped.slots == (((1,), (3, 4)), ((2,),))
-    assert swapped.row((3, 2)).tolist() == [1, 3, 4, 2, EMPTY]
-    assert swapped.row((2, 2)) is None
+    assert swapped.row(planted_space(slots=(3, 2))).tolist() == [1, 3, 4, 2, EMPTY]
+    assert swapped.row(planted_space(slots=(2, 2))) is None
     assert len(swapped) == 4
 
 
