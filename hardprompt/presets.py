@@ -81,7 +81,7 @@ PRESETS: dict[str, Preset] = {
             "backward": False,
         },
         source="BEAST (Sadasivan et al., 2024, algorithm 1), with the settings of its code",
-        search={"length": 40},
+        search={"length": 40, "vocabulary": "all", "start": ("random",)},
     ),
     # The parser is the model's own expectation, paraphrases are words that it writes, and the
     # score is accuracy: balanced accuracy plus entropy is no mean over examples. GrIPS ends with
@@ -100,7 +100,11 @@ PRESETS: dict[str, Preset] = {
             "longest": 3,
         },
         "Prasad et al., 2023, algorithm 1; archiki/GrIPS",
-        {"objective": "accuracy", "search_rows": 100, "start": ("manual",)},
+        # Deletions shorten, and the instruction is a sentence.
+        {
+            "length": 20, "min_length": 1, "objective": "accuracy", "search_rows": 100,
+            "start": ("manual",),
+        },
     ),
     # The candidates are tokens that gradient and model speak for, not n-grams of high mutual
     # information with the labels, which a strategy cannot see.
@@ -117,7 +121,7 @@ PRESETS: dict[str, Preset] = {
             "reward": "plain",
         },
         "Diao et al., 2023; shizhediao/Black-Box-Prompt-Learning",
-        {"length": 10, "objective": "nll"},
+        {"length": 10, "objective": "nll", "start": ("random",)},
     ),
     # The network reads the token before, not a frozen model's state; it follows the policy
     # gradient, not soft Q-learning; the 256 tokens are chosen once, not by each state.
@@ -135,14 +139,14 @@ PRESETS: dict[str, Preset] = {
             "hidden": 2048,
         },
         "Deng et al., 2022; mingkaid/rl-prompt",
-        {"length": 5, "objective": "piecewise", "vocabulary": "all"},
+        {"length": 5, "objective": "piecewise", "vocabulary": "all", "start": ("random",)},
     ),
     "pez": Preset(
         strategy="relax",
         settings={**PEZ, "projection": "straight-through"},
         source="Wen et al., 2023, algorithm 1; its code for language models "
         "(hard-prompts-made-easy, prompt_lm), without its clipping of gradients",
-        search={"length": 10, "start": ("random",)},
+        search={"length": 10, "vocabulary": "all", "start": ("random",)},
     ),
     "fluentprompt": Preset(
         strategy="relax",
@@ -150,7 +154,9 @@ PRESETS: dict[str, Preset] = {
         source="Shi et al., 2022, as in the code of Wen et al., 2023 "
         "(hard-prompts-made-easy, prompt_lm), without its clipping of gradients",
         # There (1 - w) * loss + w * fluency with w = 0.003.
-        search={"length": 10, "start": ("random",), "fluency": 0.003 / 0.997},
+        search={
+            "length": 10, "vocabulary": "all", "start": ("random",), "fluency": 0.003 / 0.997,
+        },
     ),
     "gbda": Preset(
         strategy="relax",
@@ -171,6 +177,7 @@ PRESETS: dict[str, Preset] = {
         },
         source="Guo et al., 2021; its code (text-adversarial-attack, whitebox_attack.py), "
         "without the terms that keep an attack close to its text",
+        search={"vocabulary": "all"},
     ),
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """`--preset`: published settings, what the user gives beside them, and the list of them."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -9,6 +9,8 @@ from hardprompt.config import RunConfig
 from hardprompt.errors import UsageError
 from hardprompt.presets import PRESETS, Preset
 from hardprompt.registry import make_strategy
+from hardprompt.testing import PlantedObjective, converse, planted_space
+from hardprompt.types import EMPTY
 from tests.conftest import call
 
 KNOWN = {
@@ -78,3 +80,24 @@ def test_every_preset_can_be_made_and_sets_options_that_there_are():
         assert make_strategy(preset.strategy, dict(preset.settings)).name, name
         assert set(preset.search) <= names, name
         RunConfig(**preset.search)
+
+
+def test_algorithms_that_search_all_tokens_are_not_kept_to_words():
+    for name in ("arca", "autoprompt", "beast", "fluentprompt", "gbda", "pez", "rlprompt"):
+        assert PRESETS[name].search["vocabulary"] == "all", name
+
+
+def test_algorithms_that_begin_with_nothing_take_no_manual_prompts():
+    for name in ("arca", "autoprompt", "bdpl", "beast", "fluentprompt", "pez", "rlprompt"):
+        assert PRESETS[name].search["start"] == ("random",), name
+
+
+def test_an_instruction_gets_shorter_where_its_phrases_are_deleted():
+    preset = PRESETS["grips"]
+    shortest, length = preset.search["min_length"], preset.search["length"]
+    space = planted_space(40, length, min_length=shortest)
+    row = space.join([space.tokens[:8]])
+    strategy = make_strategy(preset.strategy, dict(preset.settings))
+    talk = converse(strategy, PlantedObjective(replace(space, seeds=row[None])), 60)
+    asked = [batch.ids for batch, _ in talk if not batch.wants_proposals]
+    assert min((rows != EMPTY).sum(axis=1).min() for rows in asked) < 8
