@@ -234,12 +234,13 @@ class Search:
         return readable_pick([c.dev for c in candidates], error, [c.fluency for c in candidates])
 
     def _timing(self, marks: dict[str, float]) -> dict[str, float]:
-        objective = self.session.objective
+        assert self.study is not None
         return {
             **{name: round(seconds, 3) for name, seconds in marks.items()},
-            "pairs": objective.pairs,
-            "pairs_saved": objective.pairs_saved,
-            "pieces_replayed": self.study.replayed if self.study else 0,
+            "pairs": self.study.pairs,
+            "pairs_saved": self.study.pairs_saved,
+            "pieces_replayed": self.study.replayed,
+            "pieces_drifted": self.study.drifted,
         }
 
 

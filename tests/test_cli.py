@@ -78,6 +78,17 @@ def test_search_prints_one_json_object_with_the_documented_fields(finished):
     assert results["measured"] <= results["budget"] == 30
 
 
+def test_the_pairs_of_a_run_are_those_of_its_search_also_where_it_is_resumed(finished):
+    results, options = finished
+    again = call("search", "--resume", results["run"], "--output-dir", options[-1], "--json")
+    timing, resumed = results["timing"], json.loads(again.stdout)["timing"]
+    assert resumed["pieces_replayed"] > timing["pieces_replayed"] == 0
+    assert resumed["pieces_drifted"] == 0
+    for key in ("pairs", "pairs_saved"):
+        assert resumed[key] == timing[key]
+    assert timing["pairs"] <= 30 * results["task"]["rows"]["search"]
+
+
 def test_reported_scores_are_those_of_the_text(finished, tiny_folder, task_folder):
     from hardprompt.config import RunConfig
     from hardprompt.session import Session

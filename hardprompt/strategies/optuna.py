@@ -30,8 +30,10 @@ class Optuna(Strategy):
     negative log-likelihood of a token and length together and keeps the front. `over` axes, they
     move in a small map of the vocabulary instead, as `cmaes` always does.
 
-    A study's time grows with the square of its trials. Every `renew` prompts a new one begins, is
-    told of the best and the latest of `memory` prompts, and goes on.
+    A study's time grows with the square of its trials. Every `renew` prompts a new one begins and
+    goes on: tpe and gp are told of the best and the latest of `memory` prompts, nsga2 of the best
+    `population`. cmaes keeps its one study, learns from its own generations alone, and begins in
+    the middle of the map.
     """
 
     name: ClassVar[str] = "optuna"
@@ -39,11 +41,11 @@ class Optuna(Strategy):
     over: str | None = None  # shortlist or axes; None: shortlist where the sampler can
     width: int = 16  # tokens of a shortlist besides the elite's
     fluent: float = 0.5  # share of these, and of first prompts, that the model itself would write
-    elite: int = 4  # best prompts whose tokens stay in the shortlists
-    renew: int = 64  # prompts between two proposals
-    memory: int = 200  # prompts that a new study is told of
+    elite: int = 4  # tpe, gp: best prompts whose tokens stay in the shortlists
+    renew: int = 64  # prompts between two proposals; not for cmaes
+    memory: int = 200  # tpe, gp: prompts that a new study is told of
     axes: int = 3  # coordinates of a token
-    population: int = 24  # of nsga2
+    population: int = 24  # nsga2: of a generation; its tokens stay in the shortlists
     starts: int = 16  # prompts measured before the first study
     batch: int = 8
 
@@ -122,7 +124,8 @@ class Optuna(Strategy):
             )
             for number in self._remembered():
                 params, values = layout.params(self._ids[number]), self._values[number].tolist()
-                # TPE learns each place for itself, the others only from whole prompts.
+                # TPE learns each place for itself, the others only from whole prompts; to CMA-ES
+                # it only says that there is something to begin with.
                 if len(params) < len(distributions) and not (params and self.sampler == "tpe"):
                     continue
                 if self.pareto:  # a generation is made of trials that were asked for
