@@ -1,13 +1,18 @@
-"""Where one start of a relaxation ended, and what rounding its points to tokens cost."""
+"""One start of a relaxation: its steps, where it ended, and what rounding points to tokens cost."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hardprompt.types import EMPTY, FloatArray, IntArray
+from hardprompt.types import EMPTY, Batch, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from hardprompt.strategies.relax import Relax
+
+ASKS_PROMPTS = ("straight-through", "langevin")  # projections that never ask points
 
 
 @dataclass
@@ -33,6 +38,22 @@ class Descent:
         repaired = [{"id": int(token)} for token in self.repaired if token != EMPTY]
         losses = {"soft": self.soft, "hard": self.hard, "repaired": self.after}
         return {**losses, "places": places, "prompt": repaired}
+
+
+def affordable_steps(how: Relax) -> int:
+    """As many steps as leave room for the end of a descent."""
+    space = how.space
+    some = np.arange(min(how.batch, space.n_examples))
+    question = Batch(ids=space.tokens[None, :1], wants_gradient=True, examples=some)
+    step = space.price(question) * how.mixtures
+    end = 2 + (space.length * how.k_best if how.k_best > 1 else 0)  # the start, the end, the repair
+    if how.projection == "gumbel":
+        end += how.samples
+    if how.projection not in ASKS_PROMPTS:
+        end += space.length + 1  # what rounding costs
+    elif how.batch < space.n_examples:  # a step's prompt is measured on all examples, too
+        step, end = step + 1 / how.check, end + 1
+    return int(np.clip((space.budget - end) / step, 1, how.steps))
 
 
 def cosine(a: FloatArray, b: FloatArray) -> FloatArray:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from hardprompt.space import SearchSpace
 from hardprompt.types import Batch, Feedback, FloatArray, IntArray
+
+KEPT = 512  # gradients: of a large model they fill the memory, and old ones hardly come again
+Told = TypeVar("Told")
+
+
+def keep_latest(known: dict[bytes, Told], key: bytes, told: Told) -> Told:
+    """Remembers what was told; beyond `KEPT`, what was told first is forgotten."""
+    known[key] = told
+    if len(known) > KEPT:
+        del known[next(iter(known))]
+    return told
 
 
 @dataclass
@@ -48,7 +60,7 @@ class Gradients:
         if not self.average:
             key = parent.tobytes()
             if key not in self._known:
-                self._known[key] = yield from self._told(parent[None])
+                keep_latest(self._known, key, (yield from self._told(parent[None])))
             return self._known[key]
         n = min(self.average, len(self.space.tokens))
         rows = np.repeat(parent[None], n, axis=0)

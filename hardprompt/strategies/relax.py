@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from hardprompt.strategies.base import Script, Strategy, at_least, counts_with, one_of
-from hardprompt.strategies.descent import Descent, cosine
+from hardprompt.strategies.descent import ASKS_PROMPTS, Descent, affordable_steps, cosine
+from hardprompt.strategies.gradients import keep_latest
 from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 ENCODERS = ("none", "mlp", "lstm")
 PROJECTIONS = ("end", "straight-through", "pull", "gumbel", "langevin")
-ASKS_PROMPTS = ("straight-through", "langevin")  # and never points
 OWN = {  # settings that a single projection has
     "pull": ("pull",),
     "gumbel": ("temperature", "coldest", "logit", "mixtures", "samples"),
@@ -106,7 +106,7 @@ class Relax(Strategy):
         self._best: tuple[float, IntArray] = (np.inf, start)
         self._weigh(start, told.trusted()[0])
         course = self._course(start)
-        n_steps = self._affordable_steps()
+        n_steps = affordable_steps(self)
         for step in range(n_steps):
             told = yield from self._slope(course.question(step / n_steps), step)
             if told.gradient is None or not np.isfinite(told.gradient).all():
@@ -130,16 +130,6 @@ class Relax(Strategy):
         }
         return kinds[self.projection](self, start)
 
-    def _affordable_steps(self) -> int:
-        """As many steps as leave room for the end of a descent."""
-        some = np.arange(min(self.batch, self.space.n_examples))
-        question = Batch(ids=self.space.tokens[None, :1], wants_gradient=True, examples=some)
-        price = self.space.price(question) * (self.mixtures if self.projection == "gumbel" else 1)
-        # The start, hard samples, what rounding costs, and the repair.
-        end = 3 + self.samples + self.space.length * (1 + self.k_best)
-        room = self.space.budget - end
-        return int(np.clip(room / (price + 1 / self.check), 1, self.steps))
-
     def _slope(self, batch: Batch, step: int) -> Generator[Batch, Feedback, Feedback]:
         """The answer to a step's question; prompts are measured on all examples as well."""
         batch = replace(batch, examples=self._examples())
@@ -148,7 +138,7 @@ class Relax(Strategy):
         row = batch.ids[0]
         if batch.examples is None:  # the same question has the same answer
             if (known := self._known.get(row.tobytes())) is None:
-                known = self._known[row.tobytes()] = yield batch
+                known = keep_latest(self._known, row.tobytes(), (yield batch))
             self._weigh(row, known.trusted()[0])
             return known
         told = yield batch

@@ -11,6 +11,7 @@ from hardprompt.presets import PRESETS
 from hardprompt.registry import make_strategy
 from hardprompt.strategies.moves import Moves, join
 from hardprompt.strategies.pool import Walk
+from hardprompt.strategies.relax import Relax
 from hardprompt.strategies.swap import Swap
 from hardprompt.testing import PlantedObjective, converse, planted_space
 from hardprompt.types import EMPTY, Batch
@@ -115,6 +116,17 @@ def test_the_gradient_at_a_prompt_is_asked_once():
     steps = split(converse(strategy, PlantedObjective(planted_space(60, 4)), 400))
     asked = [parent[0].tobytes() for parent, _ in steps]
     assert len(set(asked)) == len(asked) < strategy.record()["steps"]
+
+
+def test_only_the_latest_gradients_stay_in_memory(monkeypatch):
+    monkeypatch.setattr("hardprompt.strategies.gradients.KEPT", 3)
+    strategy = Swap(patience=3)
+    steps = split(converse(strategy, PlantedObjective(planted_space(60, 4)), 400))
+    assert len(steps) > 3
+    assert len(strategy._gradients._known) == 3
+    relaxed = Relax(steps=8)
+    converse(relaxed, PlantedObjective(planted_space(60, 4)), 200)
+    assert len(relaxed._known) == 3
 
 
 @dataclass
