@@ -1,8 +1,9 @@
 """One run's record on disk: a header, every measured piece, and what was measured afterwards.
 
-SQLite in WAL mode: what `append_piece` or `put` has returned from survives the death of the
-process. Records are raw arrays under a checksum that covers their place too, so a record that
-was damaged, lost or moved is noticed; nothing is ever unpickled.
+SQLite in WAL mode, or with a rollback journal where WAL does not work: what `append_piece` or `put`
+has returned from survives the death of the process. Records are raw arrays under a checksum that
+covers their place too, so a record that was damaged, lost or moved is noticed; nothing is ever
+unpickled.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ CREATE TABLE pieces (number INTEGER PRIMARY KEY, record BLOB NOT NULL);
 CREATE TABLE notes (kind TEXT, key TEXT, record BLOB NOT NULL, PRIMARY KEY (kind, key))
     WITHOUT ROWID;
 """
+# Who is alone needs no shared memory.
+ROLLBACK = "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE; PRAGMA locking_mode=NORMAL"
 HEADER = ("ledger", "header")
 
 
@@ -264,18 +267,27 @@ def _piece(number: int, arrays: Arrays) -> Piece:
 def _make(path: Path, header: Mapping[str, Any]) -> None:
     """Writes an empty ledger whole or not at all: a crash here leaves no half-made run."""
     part = path.with_suffix(".part")
-    part.unlink(missing_ok=True)
+    try:
+        _write_empty(part, header, "WAL")
+    except sqlite3.OperationalError:
+        # A network file system has no shared memory for WAL: it fails, at the first write at last.
+        _write_empty(part, header, "DELETE")
+    part.replace(path)
+
+
+def _write_empty(part: Path, header: Mapping[str, Any], journal: str) -> None:
+    for old in filter(Path.is_file, part.parent.glob(f"{part.name}*")):  # journals among them
+        old.unlink()
     connection = sqlite3.connect(part, isolation_level=None)
     try:
         # Now, not when it is opened: a process killed in the switch leaves a journal that only a
         # writer may roll back.
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA journal_mode = {journal}")
         connection.executescript(SCHEMA)
         record = seal(f"note {HEADER[0]} {HEADER[1]}", json_arrays(dict(header)))
         connection.execute("INSERT INTO notes VALUES (?, ?, ?)", (*HEADER, record))
     finally:
         connection.close()
-    part.replace(path)
 
 
 def _must_exist(path: Path) -> None:
@@ -283,20 +295,35 @@ def _must_exist(path: Path) -> None:
         raise HardpromptError(f"no run here: '{path}' does not exist")
 
 
-def _existing(path: Path, mode: str) -> sqlite3.Connection:
+def _connected(path: Path, mode: str) -> sqlite3.Connection:
     # Not the plain path: SQLite would make a new file where one has just gone.
     address = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(address, timeout=60, isolation_level=None, uri=True)
+
+
+def _existing(path: Path, mode: str) -> sqlite3.Connection:
     with _reading(path):
-        connection = sqlite3.connect(address, timeout=60, isolation_level=None, uri=True)
+        connection = _connected(path, mode)
         try:
             _must_be_ours(path, connection)
-            if mode == "rw":
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
+            if mode == "rw" and connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+                connection = _logging(path, connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def _logging(path: Path, connection: sqlite3.Connection) -> sqlite3.Connection:
+    """A connection to write with; where WAL no longer works, the file gets a rollback journal."""
+    try:
+        connection.executescript("BEGIN IMMEDIATE; ROLLBACK; PRAGMA synchronous = NORMAL")
+    except sqlite3.OperationalError:
+        connection.close()
+        with _writing(path):
+            connection = _connected(path, "rw")
+            connection.executescript(ROLLBACK)
+    return connection
 
 
 def _must_be_ours(path: Path, connection: sqlite3.Connection) -> None:

@@ -185,6 +185,36 @@ def test_a_new_ledger_needs_no_switch_of_its_journal(tmp_path: Path) -> None:
     assert (tmp_path / "ledger.db").read_bytes()[18:20] == b"\x02\x02"
 
 
+def mode_of(path: Path) -> str:
+    connection = sqlite3.connect(path)
+    try:
+        return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("when", ["made", "opened"])
+def test_where_wal_fails_a_rollback_journal_keeps_the_same(tmp_path: Path, when: str) -> None:
+    path, rng = tmp_path / "l.db", np.random.default_rng(0)
+    if when == "opened":
+        Ledger.create(path, HEADER).close()
+        assert mode_of(path) == "wal"
+    # No shared memory can be had where its file should be: as on a network file system, WAL is
+    # said to be on, and the first write fails.
+    (tmp_path / ("l.part-shm" if when == "made" else "l.db-shm")).mkdir()
+    ledger = Ledger.create(path, HEADER) if when == "made" else Ledger.open(path)
+    with ledger:
+        for _ in range(3):
+            ledger.append_piece(*some_piece(rng))
+        with Ledger.read(path) as beside:
+            assert beside.n_pieces() == 3
+    assert mode_of(path) == "delete"
+    with Ledger.open(path) as again:
+        assert again.header == HEADER
+        again.append_piece(*some_piece(rng))
+        assert len(list(again.pieces())) == 4
+
+
 def test_a_newer_format_and_a_foreign_file_say_so(tmp_path: Path) -> None:
     newer, foreign, text = filled(tmp_path / "l.db", 1), tmp_path / "f.db", tmp_path / "t.db"
     connection = sqlite3.connect(newer)
