@@ -1,9 +1,8 @@
 """One run's record on disk: a header, every measured piece, and what was measured afterwards.
 
-SQLite in WAL mode, or with a rollback journal where WAL does not work: what `append_piece` or `put`
-has returned from survives the death of the process. Records are raw arrays under a checksum that
-covers their place too, so a record that was damaged, lost or moved is noticed; nothing is ever
-unpickled.
+SQLite in WAL mode, or with a rollback journal where WAL does not work: what was acknowledged
+survives the death of the process. Records are raw arrays under a checksum that covers their place
+too, so one that was damaged, lost or moved is noticed; nothing is ever unpickled.
 """
 
 from __future__ import annotations
