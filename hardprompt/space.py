@@ -145,8 +145,8 @@ class SearchSpace:
     def join(self, parts: Sequence[Sequence[int]]) -> IntArray:
         """The tokens of each slot -> `(length,)` one prompt: what `split` takes apart."""
         row = np.full(self.length, EMPTY, dtype=np.int64)
-        for part, (low, _) in zip(parts, self._bounds(), strict=True):
-            row[low : low + len(part)] = part
+        for part, (low, high) in zip(parts, self._bounds(), strict=True):
+            row[low:high][: len(part)] = part
         return row
 
     def sample(self, rng: np.random.Generator, n: int) -> IntArray:

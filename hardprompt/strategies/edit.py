@@ -61,9 +61,8 @@ class Edit(Strategy):
         self._seen: set[bytes] = set()
         self._losses: list[float] = []
         self._writer = Writer(self.space, self.likely)
-        seeds = self._seeds()
+        seeds, n = self._seeds(), max(self.starts, self.space.own_seeds)
         while True:
-            n = max(self.starts, self.space.own_seeds)
             written = np.full((max(0, n - len(seeds)), self.space.length), HOLE)
             rows = np.concatenate([seeds, written])[:n].astype(np.int64)
             rows = np.unique((yield from self._writer.fill(self.rng, rows)), axis=0)
@@ -72,7 +71,7 @@ class Edit(Strategy):
             for number in told.order():
                 if np.isfinite(told.loss[number]):
                     yield from self._climb(rows[number], float(told.loss[number]))
-            seeds = seeds[n:]
+            seeds, n = seeds[n:], self.starts
 
     def _seeds(self) -> IntArray:
         """The seeds, with holes to the left of their words where they are too short."""
