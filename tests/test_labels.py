@@ -303,7 +303,7 @@ class TestJointObjective:
         assert len(set(each.argmin(axis=0).tolist())) > 1, "prompts must differ in their words"
         kept = joint.measure(Batch(ids=ids, keep=3))
         best = np.sort(found.loss)[:3]
-        np.testing.assert_allclose(np.sort(kept.loss[kept.exact])[:3], best, atol=1e-9)
+        np.testing.assert_allclose(np.sort(kept.loss[kept.exact])[:3], best, atol=TOLERANCE)
 
     def test_a_gradient_is_that_of_the_best_set(self, folders, kind, template):
         session = known(folders["moods"], folders[kind], template)
