@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
 from hardprompt.models import linear
@@ -67,6 +68,7 @@ def test_other_precisions_are_left_to_torch(quick, dtype):
 
 def test_where_torch_is_as_fast_the_layers_stay(monkeypatch):
     monkeypatch.setattr(linear, "BY_ONEDNN", False)
+    monkeypatch.setattr(linear, "HAS_BFLOAT16", False)
     model = nn.Sequential(nn.Linear(3, 3))
     quicken(model)
     assert type(model[0]) is nn.Linear
@@ -84,3 +86,17 @@ def test_a_quick_layer_is_copied_and_stored_as_the_plain_one(quick):
     plain, fast = pair(nn.Linear)
     assert isinstance(copy.deepcopy(fast), nn.Linear)
     assert fast.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_weights_of_gpt2_lie_as_those_of_linear_layers_and_are_saved(quick, tmp_path):
+    shape = GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=11, n_positions=4)
+    model = GPT2LMHeadModel(shape)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    quicken(model)
+    layer = model.transformer.h[0].mlp.c_fc
+    assert layer.weight.shape == (8, 32)
+    assert layer.weight.t().is_contiguous()
+    assert copy.deepcopy(layer).weight.t().is_contiguous()
+    model.save_pretrained(tmp_path)
+    after = GPT2LMHeadModel.from_pretrained(tmp_path).state_dict()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())

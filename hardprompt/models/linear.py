@@ -34,16 +34,18 @@ BY_ONEDNN = HAS_ONEDNN and _narrowed()
 def quicken(model: nn.Module) -> None:
     """Linear layers become their faster kinds where there are any; they stay what they are to who
     trains, adapts, copies or saves them."""
-    if not BY_ONEDNN:
+    if not (BY_ONEDNN or HAS_BFLOAT16):
         return
     for module in model.modules():
-        if type(module) in QUICK:
+        if type(module) in QUICK and module.weight.device.type == "cpu":
             module.__class__ = QUICK[type(module)]
+        if isinstance(module, QuickConv1D):
+            module.lay()
 
 
 def linear(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`states` (..., inputs) times `weight` (outputs, inputs), and the bias."""
-    if not _takes(states, weight, bias):
+    if not (BY_ONEDNN and _takes(states, weight, bias)):
         return functional.linear(states, weight, bias)
     if states.requires_grad and torch.is_grad_enabled():
         product: Tensor = _Frozen.apply(states, weight, bias)  # type: ignore[no-untyped-call]
@@ -57,7 +59,7 @@ def _takes(states: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
         return False
     plain = all(part.device.type == "cpu" and part.dtype == FLOAT for part in (states, *parts))
-    return BY_ONEDNN and plain and states.numel() > 0 and states.ndim > 1
+    return plain and states.numel() > 0 and states.ndim > 1
 
 
 def _product(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -87,7 +89,11 @@ class QuickLinear(nn.Linear):
 
 
 class QuickConv1D(Conv1D):
-    """GPT-2's linear layer, whose weight lies the other way round, by `linear`."""
+    """GPT-2's linear layer by `linear`. Its weight, of shape (inputs, outputs), lies in memory as
+    that of `nn.Linear`: oneDNN would otherwise turn it round in every product."""
+
+    def lay(self) -> None:
+        self.weight.data = self.weight.data.t().contiguous().t()
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight.t(), self.bias)
