@@ -44,6 +44,7 @@ from benchmarks.ways import (
     all_ways,
     difference,
     plain_model,
+    rounding,
 )
 from hardprompt.models.load import load_model
 from hardprompt.tasks.load import load_task
@@ -128,8 +129,9 @@ def text_lengths(task: Path) -> list[int]:
 
 def measure(
     args: argparse.Namespace, name: str, dtypes: list[str], lengths: list[int]
-) -> tuple[list[Way], dict[str, list[float]]]:
-    """All ways of one model, round by round, and the matmul peaks in FLOP/s by precision."""
+) -> tuple[list[Way], dict[str, list[float]], float]:
+    """All ways of one model, round by round; the matmul peaks in FLOP/s by precision; what a plain
+    fp32 pass is off by."""
     clock = time.process_time if args.clock == "cpu" else time.perf_counter
     every = [way for dtype in dtypes for way in all_ways(name, dtype, lengths)]
     ways = [way for way in every if any(word in way.key for word in args.only or [""])]
@@ -152,7 +154,7 @@ def measure(
             if number == 0 or not way.differentiates:  # its check takes longer than its run
                 way.differences.append(difference(way, plain, ids, result, number))
         print(f"{name}: round {number + 1} of {rounds}", flush=True)
-    return ways, peaks
+    return ways, peaks, rounding(ways, plain, rounds)
 
 
 def _calibrate(way: Way, seconds: float, clock: Callable[[], float]) -> None:
@@ -232,9 +234,9 @@ def main() -> None:
     cpu, has_bf16 = processor()
     dtypes = [dtype for dtype in args.dtypes if dtype != "bf16" or has_bf16]
     began, load, lengths = time.process_time(), os.getloadavg(), text_lengths(args.task)
-    records, peaks = [], {}
+    records, peaks, roundings = [], {}, {}
     for name in args.models:
-        ways, peaks[name] = measure(args, name, dtypes, lengths)
+        ways, peaks[name], roundings[name] = measure(args, name, dtypes, lengths)
         records += results(ways)
     content = {
         "machine": {
@@ -252,6 +254,7 @@ def main() -> None:
         "cpu_seconds": time.process_time() - began,
         "lengths": lengths,
         "peaks": peaks,
+        "rounding": roundings,
         "results": records,
         "demands": verdicts(records),
     }
@@ -299,6 +302,8 @@ def table(args: argparse.Namespace, content: dict[str, Any]) -> str:
         found = ", ".join(f"{d} {statistics.median(p) / 1e9:.0f}" for d, p in peaks.items())
         lines += [
             f"## {name} (matmul peak in GFLOP/s: {found})",
+            "",
+            f"A plain fp32 pass is itself up to {content['rounding'][name]:.1e} from float64.",
             "",
             "| way | precision | pairs/s | x naive | x nanoGCG-like | x fp32 | demanded "
             "| share of peak | max difference |",

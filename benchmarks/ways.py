@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -321,10 +322,33 @@ def difference(way: Way, plain: Any, ids: IntArray, found: FloatArray, seed: int
         if found.shape[-1] != right.shape[-1]:  # of one-hot choices
             right = right @ plain.get_input_embeddings().weight.T
         return float(np.abs(found[0] - right.numpy()).max() / right.abs().max())
-    rng = np.random.default_rng(seed)
-    apart = []
-    for _ in range(CHECKED):
-        c, n = rng.integers(len(ids)), rng.integers(len(way.examples))
-        right = peers.one_pair(plain, way.examples, n, prompts[c]).numpy()
-        apart.append(np.abs(found[c, n] - right).max())
+    apart = [
+        np.abs(found[c, n] - peers.one_pair(plain, way.examples, n, prompts[c]).numpy()).max()
+        for c, n in _checked(way, ids, seed)
+    ]
     return float(np.max(apart))  # NaN where a score is
+
+
+def rounding(ways: Sequence[Way], plain: Any, rounds: int) -> float:
+    """Largest difference of the plain fp32 forward pass from one in float64, in the pairs of our
+    fp32 ways that `difference` looks at: what no way can be asked to undercut."""
+    exact = copy.deepcopy(plain).double()
+    apart = [0.0]
+    for way in ways:
+        if way.name not in OURS or way.differentiates or way.dtype != "fp32":
+            continue
+        for seed in range(rounds):
+            prompts = way.prompts(seed, way.size)
+            for c, n in _checked(way, prompts, seed):
+                pair = (way.examples, n, torch.from_numpy(prompts[c]))
+                off = peers.one_pair(plain, *pair).double() - peers.one_pair(exact, *pair)
+                apart.append(float(off.abs().max()))
+    return max(apart)
+
+
+def _checked(way: Way, ids: IntArray, seed: int) -> list[tuple[int, int]]:
+    """`(candidate, example)` of a few pairs of a run."""
+    rng = np.random.default_rng(seed)
+    return [
+        (int(rng.integers(len(ids))), int(rng.integers(len(way.examples)))) for _ in range(CHECKED)
+    ]
