@@ -14,6 +14,7 @@ Ngram = tuple[str, ...]
 # A number with its decimal point, a run of letters and digits of any script, or one other sign.
 TOKEN = r"\d+(?:[.,]\d+)+|{word}|[^\w\s]"
 PLAIN = re.compile(TOKEN.format(word=r"\w+"))
+JOINERS = "\u200c\u200d"  # of no width: they stand inside words of Persian and of Indic scripts
 
 
 def tokens(text: str) -> list[str]:
@@ -29,7 +30,7 @@ def _with_marks() -> re.Pattern[str]:
     """The same where letters carry marks, such as the vowels of Indic scripts and accents that
     stand behind their letter: to `\\w` they are no letters, and would end every word."""
     marks = "".join(filter(_is_mark, map(chr, range(sys.maxunicode + 1))))
-    return re.compile(TOKEN.format(word=rf"\w[\w{marks}]*"))
+    return re.compile(TOKEN.format(word=rf"\w[\w{marks}{JOINERS}]*"))
 
 
 def _is_mark(character: str) -> bool:

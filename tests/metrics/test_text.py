@@ -145,6 +145,10 @@ def test_texts_of_any_script_are_read(name, texts):
         ("cafe\u0301 na\u00efve", ["caf\u00e9", "na\u00efve"]),
         ("x\u0331y, \u0301", ["x\u0331y", ",", "\u0301"]),
         ("one_two 4.50 (b)", ["one_two", "4.50", "(", "b", ")"]),
+        (
+            "\u0645\u06cc\u200c\u0631\u0648\u0645 \u0628",
+            ["\u0645\u06cc\u200c\u0631\u0648\u0645", "\u0628"],
+        ),
     ],
 )
 def test_letters_keep_their_marks(text, expected):
