@@ -8,6 +8,7 @@ import click
 
 from hardprompt.cli import main as group
 from hardprompt.errors import HardpromptError
+from hardprompt.scoring.batching import NO_MEMORY, out_of_memory
 
 INTERRUPTED = 130
 
@@ -26,6 +27,11 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
+    except (RuntimeError, MemoryError) as error:
+        if not (isinstance(error, MemoryError) or out_of_memory(error)):
+            raise
+        click.echo(f"error: {NO_MEMORY}", err=True)
+        sys.exit(HardpromptError.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone; nothing is left to say
         sys.exit(0)

@@ -20,7 +20,7 @@ from hardprompt.config import RunConfig, TaskChoice
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.ledger import differences
 from hardprompt.metrics.figures import TextFigures
-from hardprompt.scoring.batching import out_of_memory
+from hardprompt.scoring.batching import NO_MEMORY, out_of_memory
 from hardprompt.session import Session
 from hardprompt.standings import as_csv, assemble
 from hardprompt.tasks import load_choice
@@ -217,7 +217,7 @@ def _obstacle(error: Exception) -> str | None:
     if isinstance(error, HardpromptError):
         return str(error) if isinstance(error, Unfit) or out_of_memory(error) else None
     if isinstance(error, MemoryError) or out_of_memory(error):
-        return "out of memory; take a smaller model or a device that has more"
+        return NO_MEMORY
     return None
 
 

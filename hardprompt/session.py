@@ -51,6 +51,7 @@ ONLY_SEARCH = (
     "--labels auto belongs to hardprompt search; hardprompt labels finds words to give elsewhere"
 )
 RACE = 1  # the stream of random numbers that a race draws from
+DRAWN = 64  # random prompts, of which two that survive are timed
 PIECE, RACED_PIECE = 64, 512  # rows between two commits; raced rows mostly end early
 
 
@@ -237,7 +238,9 @@ class Session:
 
     def estimate(self) -> float:
         """Seconds that the search will take, from one small batch."""
-        rows = np.resize(self.space.tokens, (2, self.space.length)).astype(np.int64)
+        drawn = self.space.random(np.random.default_rng(0), DRAWN)
+        alive = drawn[self.objective.scorer.survives(drawn)]  # others would not be measured
+        rows = alive[:2] if len(alive) else drawn[:2]
         self.objective.measure(Batch(ids=rows[:1]))  # what is computed once
         began = time.monotonic()
         self.objective.measure(Batch(ids=rows))

@@ -106,10 +106,7 @@ def _gradient(
 
 
 def _result(session: Session, way: str, dtype: str, n: int, took: float, peak: float) -> Rate:
-    info, table = session.model.info, session.space.embeddings
-    weights = (
-        info.parameters - table.size
-    )  # a token passes all but the table that it is looked up in
+    weights = session.model.passed
     tokens, rows = _tokens(session, way), session.space.n_examples
     pairs = n * rows / took
     return Rate(way, dtype, n / took, pairs, tokens, 2 * weights * tokens * pairs / peak)

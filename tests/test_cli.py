@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.session import Session
 from tests.conftest import call
 
 ROOT = Path(__file__).parents[1]
@@ -246,6 +248,19 @@ def test_misuse_is_one_line_with_a_way_out(tmp_path, args, kind, message):
         call("search", *base, *args, "--output-dir", tmp_path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_estimate_times_prompts_that_can_be_measured(task_folder, monkeypatch):
+    """The first tokens by id are no words: written out, they are read as others."""
+    session = Session.prepare(
+        RunConfig(task=str(task_folder), vocabulary="all", length=5, budget=50)
+    )
+    measured, measure = [], session.objective.measure
+    monkeypatch.setattr(
+        session.objective, "measure", lambda batch: measured.append(batch.ids) or measure(batch)
+    )
+    assert session.estimate() > 0
+    assert all(session.scorers["search"].survives(ids).all() for ids in measured)
 
 
 def test_errors_leave_with_their_exit_codes(tmp_path):

@@ -90,6 +90,16 @@ class TestWhatAModelSaysOfWords:
         np.testing.assert_allclose(normalise(logits.astype(np.float64)), found, atol=TOLERANCE)
 
 
+def test_states_are_read_without_the_logits_of_every_place(folders):
+    session = known(folders["moods"], folders["causal"], "prefix")
+    read = []
+    layer = session.model._model.get_output_embeddings()
+    handle = layer.register_forward_hook(lambda _, inputs, out: read.append(out.shape[1]))
+    session.model.last_hidden(groups_of(session, LONG)[0])
+    handle.remove()
+    assert set(read) == {1}
+
+
 def words_of(session):
     return Vocabulary.build(session.model.codec, len(session.model.embeddings))
 

@@ -59,6 +59,17 @@ def test_what_is_trained_gets_its_gradient(quick, kind, part):
 
 
 @needs_onednn
+def test_what_comes_out_may_be_changed_in_place(quick):
+    """As Longformer does."""
+    _, fast = pair(nn.Linear)
+    x = torch.randn(3, 4, 12, requires_grad=True)
+    out = fast(x)
+    out /= 2
+    out.sum().backward()
+    torch.testing.assert_close(x.grad, (fast.weight.sum(0) / 2).expand_as(x))
+
+
+@needs_onednn
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_other_precisions_are_left_to_torch(quick, dtype):
     plain, fast = pair(nn.Linear)

@@ -2,12 +2,16 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from hardprompt.errors import HardpromptError
+from hardprompt.models.causal import CausalModel
 from hardprompt.models.load import load_base, load_model
+from hardprompt.scoring.batching import Batcher
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 1234\n"
 
@@ -61,3 +65,15 @@ def test_a_model_too_large_for_its_device(refused, monkeypatch):
     message = refused(lambda _: None)
     assert "too little free memory" in message
     assert "--device cpu" in message
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_weights_that_every_token_passes(tied):
+    """Neither the table that tokens are looked up in, nor that of an output layer."""
+    shape = {"hidden_size": 8, "intermediate_size": 12, "num_attention_heads": 2}
+    sizes = {**shape, "num_hidden_layers": 1, "vocab_size": 99, "tie_word_embeddings": tied}
+    model = LlamaForCausalLM(LlamaConfig(**sizes))
+    codec = SimpleNamespace(special_ids=(), mask=None, prefix=(), suffix=())
+    info = SimpleNamespace(parameters=model.num_parameters())
+    found = CausalModel(model, codec, info, Batcher(64)).passed
+    assert found == 4 * 8 * 8 + 3 * 8 * 12 + 3 * 8

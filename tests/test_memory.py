@@ -6,10 +6,20 @@ import pytest
 import torch
 
 from hardprompt import runs
+from hardprompt.__main__ import main
 from hardprompt.config import RunConfig
 from hardprompt.ledger import Ledger
-from hardprompt.models.memory import ROWS, WIDTH, tokens_that_fit
-from hardprompt.scoring.batching import CPU_TOKENS, GPU_TOKENS
+from hardprompt.models.causal import CACHED_TOKENS
+from hardprompt.models.memory import (
+    KEPT_BYTES,
+    ROWS,
+    WIDTH,
+    bytes_to_keep,
+    gathered,
+    tokens_that_fit,
+)
+from hardprompt.scoring.batching import CPU_TOKENS, GPU_TOKENS, NO_MEMORY
+from hardprompt.scoring.plan import Row
 from hardprompt.search import BATCHES, Search
 from hardprompt.session import Session
 
@@ -49,6 +59,52 @@ def test_a_probe_says_how_many_tokens_fit(monkeypatch, free, each, tokens):
     model = SimpleNamespace(base_model=cuda.base_model)
     assert tokens_that_fit(model, torch.device("cuda")) == tokens
     assert each == 0 or cuda.peak == 10**6 + each * ROWS * WIDTH
+
+
+@pytest.mark.parametrize(("free", "kept"), [(2**30, 2**28), (2**40, KEPT_BYTES)])
+def test_no_more_is_kept_than_a_gpu_can_spare(monkeypatch, free, kept):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda place: (free, 2 * free))
+    assert bytes_to_keep(torch.device("cuda")) == kept
+    assert bytes_to_keep(torch.device("cpu")) == KEPT_BYTES
+
+
+def test_pieces_are_laid_where_they_belong():
+    whole = torch.arange(14).view(7, 2)
+    pieces = [(low, high, [whole[low:high], -whole[low:high]]) for low, high in [(0, 3), (3, 7)]]
+    found = gathered(iter(pieces), 7)
+    assert torch.equal(found[0], whole)
+    assert torch.equal(found[1], -whole)
+
+
+def test_a_beginning_for_which_there_is_no_room_is_read_in_every_row(make_model):
+    _, model = make_model("gpt2", plain=True)
+    rows = [Row((tuple(range(9, 9 + CACHED_TOKENS)), (5,)))]
+    (group,) = model.groups(rows, [0])
+    model._kept_bytes = 1
+    assert model._head(group) is None
+    model._heads.clear()
+    model._kept_bytes = KEPT_BYTES
+    assert len(model._head(group)) == 2
+
+
+def test_running_out_of_memory_anywhere_is_one_line(monkeypatch, capsys):
+    def full(**_):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate")
+
+    monkeypatch.setattr("hardprompt.__main__.group.main", full)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 1
+    assert capsys.readouterr().err == f"error: {NO_MEMORY}\n"
+
+
+def test_other_faults_are_not_taken_for_it(monkeypatch):
+    def broken(**_):
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("hardprompt.__main__.group.main", broken)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        main()
 
 
 def test_a_cpu_needs_no_probe():

@@ -210,7 +210,7 @@ def test_of_texts_that_are_not_kept_only_those_asked_for_are_read(both, monkeypa
     prompts = [np.array([[99]])]
     whole = shared.label_log_probs(group, labels, prompts)
     shared._texts.clear()
-    monkeypatch.setattr("hardprompt.models.shared.KEPT_BYTES", 0)
+    monkeypatch.setattr(shared, "_kept_bytes", 0)
     found = []
     short = int(group.first.argmin())
 
@@ -450,7 +450,7 @@ def test_no_more_heads_are_held_than_there_is_room_for(both, monkeypatch, templa
     prompts = prompts_for(rows, 9, np.random.default_rng(10))
     expected = scores(plain, rows, labels, prompts)
     room, held = 20 * shared._reader.token_bytes, []  # of one to five heads
-    monkeypatch.setattr("hardprompt.models.shared.KEPT_BYTES", room)
+    monkeypatch.setattr(shared, "_kept_bytes", room)
     whole = SharedCausalModel._context
 
     def counted(self, heads):

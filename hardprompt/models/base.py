@@ -51,6 +51,12 @@ class PromptModel(Protocol):
         """`(V, dim)` what each token id becomes at the model's input, float32."""
         ...
 
+    @property
+    def passed(self) -> int:
+        """Weights that every token passes: not the table that it is looked up in, nor an output
+        layer of its own, of which only a few rows are asked for."""
+        ...
+
     def label_log_probs(
         self,
         group: Group,

@@ -94,6 +94,13 @@ class BatchedModel(Mixed):
         table: FloatArray = torch.cat(chunks).numpy()
         return table
 
+    @property
+    def passed(self) -> int:
+        layers = (self._model.get_input_embeddings(), self._model.get_output_embeddings())
+        tables = [getattr(layer, "weight", None) for layer in layers]
+        sizes = {id(table): int(table.numel()) for table in tables if table is not None}
+        return self.info.parameters - sum(sizes.values())
+
     @torch.no_grad()
     def label_log_probs(
         self,
@@ -177,7 +184,8 @@ class BatchedModel(Mixed):
         for _, _, (rows, log_probs) in self._batcher.split(n * g, self._width(group, slots), run):
             if total is None:
                 total = np.zeros((n, log_probs.shape[1]))
-            np.add.at(total, rows.cpu().numpy(), log_probs.cpu().numpy())
+            found, starts = np.unique(rows.cpu().numpy(), return_index=True)
+            total[found] += np.add.reduceat(log_probs.cpu().numpy(), starts, dtype=np.float64)
         assert total is not None
         return total / g
 

@@ -225,6 +225,12 @@ def _shared(
 AttentionInterface.register(NAME, cascade_attention)
 
 
+def usual_attention(model: Any) -> str:
+    """What stands in the cascade's place where that cannot serve: torch's own, where the model
+    knows it."""
+    return "sdpa" if getattr(model, "_supports_sdpa", False) else "eager"
+
+
 @contextmanager
 def last_layer_once(parts: tuple[torch.nn.Module, ...], reading: Reading) -> Iterator[None]:
     """What follows the last layer's attention sees the one position that is read, nothing else.

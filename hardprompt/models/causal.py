@@ -12,10 +12,12 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from hardprompt.models.base import Labels, ModelInfo
 from hardprompt.models.batched import BatchedModel, as_input, joined
 from hardprompt.models.codec import Codec
+from hardprompt.models.memory import bytes_to_keep
 from hardprompt.models.mixed import pick
 from hardprompt.models.prefixed import keys_and_values_of
 from hardprompt.models.targets import Targets
@@ -25,9 +27,7 @@ from hardprompt.scoring.mixed import MixedRow
 from hardprompt.scoring.plan import Group
 from hardprompt.types import FloatArray, IntArray
 
-# A constant beginning is computed once when it has at least so many tokens,
-# and as long as all of them together stay below so many bytes.
-CACHED_TOKENS, CACHED_BYTES = 4, 2 * 1024**3
+CACHED_TOKENS = 4  # a constant beginning of fewer is read anew in every row
 
 
 class CausalModel(BatchedModel):
@@ -39,6 +39,8 @@ class CausalModel(BatchedModel):
         self._keeps_logits = "logits_to_keep" in takes
         self._takes_places = "position_ids" in takes
         self._heads: WeakKeyDictionary[Group, Any] = WeakKeyDictionary()
+        # Bytes of keys and values that may stay; what finds no room is computed anew.
+        self._kept_bytes = bytes_to_keep(self._device)
 
     @property
     def first_told(self) -> int:
@@ -86,7 +88,13 @@ class CausalModel(BatchedModel):
         return self._tensor(group.last)[example] - int(group.last.max())
 
     def _hidden(self, group: Group, parts: list[Tensor], example: Tensor) -> Tensor:
-        output = self._model(**self._inputs(parts), use_cache=False, output_hidden_states=True)
+        options: dict[str, Any] = {"use_cache": False, "output_hidden_states": True}
+        if self._keeps_logits:
+            options["logits_to_keep"] = 1
+        # Not one logit is wanted.
+        end = torch.full_like(example, -1)[:, None]
+        with _head_reading(self._model.get_output_embeddings(), end):
+            output = self._model(**self._inputs(parts), **options)
         last = self._tensor(group.last)[example]
         states: Tensor = output.hidden_states[-1]
         return states[torch.arange(len(last), device=self._device), last - 1]
@@ -165,8 +173,6 @@ class CausalModel(BatchedModel):
 
     def _compute_head(self, first: IntArray) -> Any:
         held = sum(_n_bytes(head) for head in self._heads.values() if head is not None)
-        if held > CACHED_BYTES:
-            return None
         alike = bool((first == first[0]).all())
         rows = self._tensor(first[:1] if alike else first)
 
@@ -174,17 +180,20 @@ class CausalModel(BatchedModel):
         def run(low: int, high: int) -> list[tuple[Tensor, Tensor]] | None:
             # Not the head on top: logits of every place are the most of its memory.
             output = self._model.base_model(input_ids=rows[low:high], use_cache=True)
-            layers = getattr(output.past_key_values, "layers", None)
+            cache = getattr(output, "past_key_values", None)
             # Sliding windows and state-space layers are not plain keys and values.
-            if not layers or any(type(layer).__name__ != "DynamicLayer" for layer in layers):
+            if type(cache) is not DynamicCache or not cache.layers:
                 return None
-            return [(layer.keys, layer.values) for layer in layers]
+            plain = [layer for layer in cache.layers if type(layer) is DynamicLayer]
+            return [_tensors(layer) for layer in plain] if len(plain) == len(cache.layers) else None
 
         pieces = []
-        for *_, layers in self._batcher.split(len(rows), rows.shape[1], run):
+        for _, high, layers in self._batcher.split(len(rows), rows.shape[1], run):
             if layers is None:
                 return None
             pieces.append(layers)
+            if held + sum(map(_n_bytes, pieces)) * len(rows) / high > self._kept_bytes:
+                return None
         return [
             tuple(map(torch.cat, zip(*layer, strict=True))) for layer in zip(*pieces, strict=True)
         ]
@@ -217,6 +226,12 @@ def _head_reading(layer: Any, where: Tensor) -> Iterator[None]:
 def _from_end(states: Tensor, where: Tensor) -> Tensor:
     """`(rows, m, d)`: what stands at the places `where` (rows, m), -1 being the last."""
     return pick(states, where + states.shape[1])
+
+
+def _tensors(layer: DynamicLayer) -> tuple[Tensor, Tensor]:
+    assert layer.keys is not None
+    assert layer.values is not None
+    return layer.keys, layer.values
 
 
 def _n_bytes(head: list[tuple[Tensor, Tensor]]) -> int:

@@ -7,19 +7,16 @@ from typing import Any
 import numpy as np
 
 from hardprompt.models.base import ModelInfo, PromptModel
-from hardprompt.models.cascade import NAME
+from hardprompt.models.cascade import NAME, usual_attention
 from hardprompt.models.causal import CausalModel
 from hardprompt.models.codec import Codec
 from hardprompt.models.shared import SharedCausalModel
+from hardprompt.models.trial import bound
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.losses import normalise
 from hardprompt.scoring.plan import Row
 from hardprompt.types import FloatArray
 
-# Largest difference of log-probabilities, relative to the largest. Rounding makes 1e-6 in float32
-# and some hundredths in half precision.
-TOLERANCE = {"float32": 1e-4, "float64": 1e-6}
-HALF = 0.1
 # What a trial of short rows, or one in half precision, would not show.
 SCALED = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 LONG = {"dynamic", "longrope"}  # rotary frequencies that change with a row's length
@@ -35,7 +32,7 @@ def causal_model(model: Any, codec: Codec, info: ModelInfo, batcher: Batcher) ->
     """
     before = model.config._attn_implementation
     if before == NAME:  # a copy of a model that shares already
-        before = "sdpa"
+        before = usual_attention(model)
         model.set_attn_implementation(before)
     plain = CausalModel(model, codec, info, batcher)
     if unusual(model.config.get_text_config()):
@@ -47,8 +44,7 @@ def causal_model(model: Any, codec: Codec, info: ModelInfo, batcher: Batcher) ->
         found = _trial(shared, n_ids)
     except Exception:  # of whatever kind: models are many, and all have the other way
         found = None
-    bound = TOLERANCE.get(info.dtype, HALF) * float(np.abs(expected).max())
-    if found is not None and np.abs(found - expected).max() <= bound:
+    if found is not None and np.abs(found - expected).max() <= bound(info.dtype, expected):
         return shared
     model.set_attn_implementation(before)
     return plain

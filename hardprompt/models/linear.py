@@ -33,7 +33,8 @@ BY_ONEDNN = HAS_ONEDNN and _narrowed()
 
 def quicken(model: nn.Module) -> None:
     """Linear layers become their faster kinds where there are any; they stay what they are to who
-    trains, adapts, copies or saves them."""
+    trains, adapts, copies or saves them. Weights of `QuickConv1D` are views that lie otherwise in
+    memory: safetensors' own `save_file` wants them contiguous, `save_pretrained` sees to it."""
     if not (BY_ONEDNN or HAS_BFLOAT16):
         return
     for module in model.modules():
@@ -63,8 +64,11 @@ def _takes(states: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 
 
 def _product(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    out: Tensor = torch.ops.mkldnn._linear_pointwise(states, weight, bias, "none", [], "")
-    return out
+    flat = states.reshape(-1, states.shape[-1])
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(flat, weight, bias, "none", [], "")
+    # Not a view, which autograd lets nobody change in place.
+    whole: Tensor = torch.ops.aten._unsafe_view(out, (*states.shape[:-1], out.shape[-1]))
+    return whole
 
 
 class _Frozen(torch.autograd.Function):

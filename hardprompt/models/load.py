@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
@@ -22,10 +23,12 @@ from hardprompt.models.masked import MaskedModel
 from hardprompt.models.memory import tokens_that_fit
 from hardprompt.models.source import check_config, explained, read_config, source_of
 from hardprompt.models.tokenizer import load_tokenizer
+from hardprompt.models.trial import check_padding
 from hardprompt.scoring.batching import Batcher, out_of_memory
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-FAULTS = (OSError, ValueError, ImportError, SafetensorError)  # of files that do not load
+# Of files that do not load; a KeyError where a name in config.json says nothing to transformers.
+FAULTS = (OSError, ValueError, ImportError, KeyError, SafetensorError, StrictDataclassError)
 KNOWN_CONTEXTS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 
 
@@ -62,6 +65,7 @@ def load_model(
         if dtype == "auto" and _has_room_for_float32(model, place):
             model = model.float()
         tokens = tokens_that_fit(model, place)
+        check_padding(model.eval(), codec, name, masked)
     info = _info(name, model, tokenizer, "masked" if masked else "causal")
     make = MaskedModel if masked else causal_model
     return make(model, codec, info, Batcher(tokens, batch_size))
@@ -195,9 +199,9 @@ def choose_device(device: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         place = torch.device(device)
-        torch.empty(0, device=place)
+        torch.zeros(1, device=place).item()  # `meta` makes tensors, but they hold nothing
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].split(". ")[0]
         raise UsageError(f"--device {device} cannot be used here: {reason}") from error
     return place
 

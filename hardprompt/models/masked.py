@@ -72,6 +72,11 @@ class MaskedModel(BatchedModel):
             self._log_probs(rows, where, self._padding(group, example))
         finally:
             handle.remove()
+        if not read:
+            raise HardpromptError(
+                f"'{self.info.name}' is of type '{self._model.config.model_type}', whose output "
+                "layer is not called as a layer; label words cannot be read from its states"
+            )
         (states,) = read
         return (states if states.shape[1] == 1 else pick(states, where))[:, 0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,6 +18,7 @@ from hardprompt.models.causal import CausalModel
 from hardprompt.models.codec import Codec
 from hardprompt.models.labels import LabelTrie
 from hardprompt.models.layout import behind, sharing, steps_of, varying_segment
+from hardprompt.models.memory import gathered
 from hardprompt.models.reader import Reader
 from hardprompt.models.targets import Targets
 from hardprompt.models.texts import Texts
@@ -26,8 +28,6 @@ from hardprompt.scoring.plan import Group, Row, group_beginnings
 from hardprompt.scoring.walk import Extend
 from hardprompt.types import FloatArray, IntArray
 
-# Keys and values of all texts stay as long as they take less; else they are computed anew.
-KEPT_BYTES = 2 * 1024**3
 TEXTS = 8  # read together at least: the fewer, the less unlike in length
 ROOM = 16  # tokens: prompts of several lengths find room behind the same texts
 
@@ -268,7 +268,7 @@ class SharedCausalModel(CausalModel):
     def _can_keep(self, group: Group, room: int) -> bool:
         tokens = len(group) * (group.segments[0].shape[1] + room)
         held = sum(texts.n_bytes for texts in self._texts.values())
-        fits: bool = held + tokens * self._reader.token_bytes <= KEPT_BYTES
+        fits: bool = held + tokens * self._reader.token_bytes <= self._kept_bytes
         return fits
 
     # Prompts first
@@ -281,7 +281,7 @@ class SharedCausalModel(CausalModel):
         width = self._width(group, slots) - heads.shape[1]
         width += self._reader.room_for(trie) + self._target_room(group)
         # Keys and values of all heads that are read together are held.
-        most = max(1, KEPT_BYTES // max(1, heads.shape[1] * self._reader.token_bytes))
+        most = max(1, self._kept_bytes // max(1, heads.shape[1] * self._reader.token_bytes))
         for numbers, rows in sharing(heads, alone=len(slots) == varying):
             pieces = zip(torch.split(numbers, most), torch.split(rows, most), strict=True)
             for some, candidates in pieces:
@@ -368,13 +368,11 @@ class SharedCausalModel(CausalModel):
         if not h:
             return None
 
-        def run(low: int, high: int) -> list[tuple[Tensor, Tensor]]:
-            return self._reader.keys_and_values(heads[low:high])
+        def run(low: int, high: int) -> list[Tensor]:
+            return list(itertools.chain(*self._reader.keys_and_values(heads[low:high])))
 
-        pieces = [layers for *_, layers in self._batcher.split(n, h, run)]
-        layers = [zip(*same, strict=True) for same in zip(*pieces, strict=True)]
-        keys, values = zip(*(map(torch.cat, layer) for layer in layers), strict=True)
-        return Context(keys, values, np.full(n, h))
+        parts = gathered(self._batcher.split(n, h, run), n)
+        return Context(tuple(parts[::2]), tuple(parts[1::2]), np.full(n, h))
 
 
 def _words_of(rows: Sequence[MixedRow]) -> Labels:

@@ -20,6 +20,8 @@ CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")
 
 def source_of(name: str, revision: str | None) -> str:
     """The folder or hub id to read; checks what can be checked without a network."""
+    if revision is not None and (name == "mini" or Path(name).expanduser().is_dir()):
+        raise UsageError(f"--revision names a commit of a model on the hub; '{name}' is none")
     if name == "mini":
         return str(mini.verified_folder())
     path = Path(name).expanduser()
@@ -111,4 +113,9 @@ def explained(name: str, error: Exception) -> HardpromptError:
         )
     if "not a valid model identifier" in lower or "404" in text:
         return HardpromptError(f"no model '{name}' on the hub, and no folder of that name here")
-    return HardpromptError(f"cannot load '{name}': {text.strip().splitlines()[0]}")
+    if isinstance(error, KeyError):
+        return HardpromptError(
+            f"cannot load '{name}': its config.json names {text}, which transformers does not know"
+        )
+    lines = [line.strip() for line in text.strip().splitlines()]
+    return HardpromptError(f"cannot load '{name}': {' '.join(lines[:2])}")

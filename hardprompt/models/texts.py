@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from hardprompt.models.cascade import Context
+from hardprompt.models.memory import gathered
 from hardprompt.models.reader import Reader
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.plan import Group
@@ -46,8 +47,7 @@ class Texts:
             layers = reader.keys_and_values(texts[low:high])
             return [pad(part, (0, 0, room, 0)) for part in itertools.chain(*layers)]
 
-        pieces = [found for *_, found in batcher.split(len(texts), width, run)]
-        parts = [torch.cat(same) for same in zip(*pieces, strict=True)]
+        parts = gathered(batcher.split(len(texts), width, run), len(texts))
         bias = _bias(lengths + room, room + width, parts[0])
         return cls(Context(tuple(parts[::2]), tuple(parts[1::2]), lengths + room, bias), room)
 

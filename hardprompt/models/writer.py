@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
+from hardprompt.models.cascade import NAME, usual_attention
 from hardprompt.models.codec import Codec
+from hardprompt.models.trial import hides_left_padding
 from hardprompt.scoring.batching import Batcher
 from hardprompt.types import FloatArray, IntArray
 
@@ -40,18 +43,27 @@ def write(
 ) -> list[str]:
     """What the model goes on with after each row, `(t,)` ids or `(t, dim)` points: one line,
     without the space around it."""
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # like lengths need little padding
     found: dict[int, str] = {}
     widest = (max(map(len, rows)) + decoding.limit) * decoding.beams
 
-    def run(low: int, high: int) -> list[str]:
-        tokens = _generate(model, codec, [rows[i] for i in order[low:high]], decoding)
-        return [_first_line(codec, ids) for ids in tokens]
-
     with torch.no_grad(), _plain(model):
-        for low, high, texts in batcher.split(len(rows), -(-widest // CROWD), run):
-            found |= zip(order[low:high], texts, strict=True)
+        for alike in _side_by_side(model, rows):
+
+            def run(low: int, high: int, alike: list[int] = alike) -> list[str]:
+                tokens = _generate(model, codec, [rows[i] for i in alike[low:high]], decoding)
+                return [_first_line(codec, ids) for ids in tokens]
+
+            for low, high, texts in batcher.split(len(alike), -(-widest // CROWD), run):
+                found |= zip(alike[low:high], texts, strict=True)
     return [found[i] for i in range(len(rows))]
+
+
+def _side_by_side(model: Any, rows: Sequence[IntArray | FloatArray]) -> list[list[int]]:
+    """Numbers of the rows that may be written together: all, like lengths next to each other, or
+    those of one length where padding would be read."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    lengths = [list(same) for _, same in itertools.groupby(order, key=lambda i: len(rows[i]))]
+    return [order] if len(lengths) == 1 or hides_left_padding(model) else lengths
 
 
 def _generate(
@@ -106,11 +118,13 @@ def _first_line(codec: Codec, ids: list[int]) -> str:
 def _plain(model: Any) -> Iterator[None]:
     """Attention as usual, since the way that shares beginnings between rows knows no padding to
     the left; and none of the penalties that a model's own `generation_config` may bring."""
-    attention, own = model.config._attn_implementation, model.generation_config
-    model.set_attn_implementation("sdpa")
+    shares, own = model.config._attn_implementation == NAME, model.generation_config
+    if shares:
+        model.set_attn_implementation(usual_attention(model))
     model.generation_config = GenerationConfig()
     try:
         yield
     finally:
-        model.set_attn_implementation(attention)
+        if shares:
+            model.set_attn_implementation(NAME)
         model.generation_config = own

@@ -11,6 +11,7 @@ Result = TypeVar("Result")
 
 # Tokens of a batch. Larger ones leave the caches of a CPU and gain nothing there.
 CPU_TOKENS, GPU_TOKENS = 2048, 65536
+NO_MEMORY = "out of memory; take a smaller model or a device that has more"
 
 
 class Batcher:
@@ -102,5 +103,6 @@ def out_of_memory(error: Exception) -> bool:
     return (
         type(error).__name__ == "OutOfMemoryError"
         or "out of memory" in text
-        or ("defaultcpuallocator" in text)
+        or "defaultcpuallocator" in text
+        or "could not create a primitive" in text  # oneDNN's own words for it
     )
