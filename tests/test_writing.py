@@ -1,19 +1,25 @@
 """Tasks whose answer is a text: searched by likelihood, judged by what is written."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from hardprompt import runs
+from hardprompt.baselines.base import Bench
+from hardprompt.baselines.discrete import best_found
+from hardprompt.baselines.manual import Manual
 from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.evaluation import Evaluator, Memory
 from hardprompt.models.writer import Decoding
 from hardprompt.objective import Batch
 from hardprompt.prompt import HardPrompt
+from hardprompt.registry import make_strategy
 from hardprompt.scoring.compile import Renderer
+from hardprompt.scoring.scorer import Scorer
 from hardprompt.session import Session
 from hardprompt.tasks import load_task
 from hardprompt.template import Template
@@ -166,6 +172,52 @@ def test_methods_are_compared_on_what_they_write(folder, tmp_path):
         assert 0 <= table[name]["test"] <= 100
         low, high = table[name]["test_interval"]
         assert low <= high
+
+
+@pytest.fixture
+def bench(session, tmp_path):
+    return Bench(session, np.random.default_rng(0), 200.0, tmp_path)
+
+
+def favouring(monkeypatch, session, favourite):
+    """Makes the model write the references after one prompt, nothing of them after others; returns
+    the prompts that it is asked with."""
+    asked = []
+
+    def written(scorer, prompts, decoding):
+        asked.append(prompts)
+        rows = session.task.dev
+        return [row.references[0] if prompts == favourite else "nothing" for row in rows]
+
+    monkeypatch.setattr(Scorer, "written", written)
+    return asked
+
+
+def test_the_manual_prompt_of_a_comparison_is_chosen_by_what_it_writes(session, bench, monkeypatch):
+    for prompt in session.manual:
+        asked = favouring(monkeypatch, session, (prompt,))
+        bench.spent = 0.0
+        assert Manual().fit(bench).text == session.template.show((prompt,))
+        assert asked == [(text,) for text in session.manual]
+        assert bench.spent == len(asked) * len(session.task.dev)
+
+
+def test_the_found_prompt_of_a_comparison_is_chosen_by_what_it_writes(session, bench, monkeypatch):
+    def best(favourite):
+        asked = favouring(monkeypatch, session, favourite)
+        return best_found(bench, make_strategy("random", {}), "search", 100.0), asked
+
+    first, listed = best(None)
+    assert len(listed) > 1
+    assert first.prompts == listed[0]  # of equals the one with the lowest search loss
+    assert best(listed[-1])[0].prompts == listed[-1]
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_text_that_is_written_costs_a_row_for_each_beam(session, bench, beams):
+    bench.session = replace(session, config=replace(session.config, beams=beams))
+    bench.judged(session.no_prompt)
+    assert bench.spent == bench.forward == beams * len(session.task.dev)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hardprompt.errors import HardpromptError
+from hardprompt.metrics.figures import TextFigures
 from hardprompt.objective import Objective
 from hardprompt.scoring.losses import loss_named
 from hardprompt.session import Session
@@ -71,8 +72,26 @@ class Bench:
         self.spend(len(scorer.texts))
         return scorer.by_text(prompts)
 
+    @property
+    def judging(self) -> int:
+        """Rows that a look by `judged` costs. Of a text that is written the model reads every
+        token once for each beam, as it reads those of a reference once."""
+        beams = self.session.decoding.beams if self.session.task.writes else 1
+        return beams * len(self.session.task.dev)
+
+    def judged(self, prompts: tuple[str, ...]) -> float:
+        """What the choice among a few prompts goes by, paid for: as `quality`, but where texts
+        are written the metric of those that the model writes for dev."""
+        session, figures = self.session, self.session.figures("dev")
+        if not isinstance(figures, TextFigures):
+            return self.quality(self.by_text(prompts, "dev"))
+        self.spend(self.judging)
+        return figures.value(
+            figures.outcome(session.scorers["dev"].written(prompts, session.decoding))
+        )
+
     def quality(self, log_probs: FloatArray) -> float:
-        """What everything is chosen by: the metric on dev, ties broken by the likelihood; of
+        """What a training is chosen by: the metric on dev, ties broken by the likelihood; of
         texts to be written, the likelihood of a token of the references alone.
 
         Log-probabilities that are none (points that ran off) are worse than anything.

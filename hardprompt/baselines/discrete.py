@@ -33,9 +33,9 @@ def best_found(bench: Bench, strategy: Strategy, label: str, rows: float) -> Bes
     Unlike `hardprompt search`, it never ends with a manual prompt in its place.
     """
     session = bench.session
-    n_search, n_dev = len(session.task.search), len(session.task.dev)
-    listed = int(np.clip(DEV_SHARE * rows / n_dev, 1, LISTED))
-    budget = (rows - listed * n_dev) // n_search
+    n_search, look = len(session.task.search), bench.judging
+    listed = int(np.clip(DEV_SHARE * rows / look, 1, LISTED))
+    budget = (rows - listed * look) // n_search
     if budget < 1:
         raise Unfit(f"{rows:,.0f} rows are too few to measure one prompt on search and dev")
     header = session.header() | {"method": label, "budget": budget, "listed": listed}
@@ -61,8 +61,7 @@ def best_found(bench: Bench, strategy: Strategy, label: str, rows: float) -> Bes
     found = []
     for item in diverse(study.ranking(), listed):
         prompts = tuple(renderer.prompt_texts(item.ids, session.space.slots))
-        quality = bench.quality(bench.by_text(prompts, "dev"))
-        found.append(Best(prompts, item.ids, quality, study.spent))
+        found.append(Best(prompts, item.ids, bench.judged(prompts), study.spent))
     if not found:
         raise Unfit(f"{rows:,.0f} rows are too few to measure one prompt that can be written out")
     return max(found, key=lambda best: best.quality)

@@ -16,11 +16,11 @@ class Manual(Method):
     uses_length: ClassVar[bool] = False
 
     def fit(self, bench: Bench) -> Fitted:
-        prompts = bench.session.manual[: int(bench.room // len(bench.session.task.dev))]
+        prompts = bench.session.manual[: int(bench.room // bench.judging)]
         if not bench.session.manual:
             raise Unfit("the task has no manual prompts for this template")
         if not prompts:
             raise Unfit(f"{bench.budget:,.0f} rows are too few to try a prompt on dev")
-        quality = {text: bench.quality(bench.by_text((text,), "dev")) for text in prompts}
+        quality = {text: bench.judged((text,)) for text in prompts}
         best = max(quality, key=quality.__getitem__)
         return as_text(bench.session, (best,), trained=0, tried=len(prompts))
