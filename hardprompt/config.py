@@ -153,8 +153,8 @@ class RunConfig(TaskChoice):
             ("--batch-size", self.batch_size),
             ("--patience", self.patience),
         ):
-            if value is not None and value <= 0:
-                raise UsageError(f"{name} must be above 0, got {value:g}")
+            if value is not None and not 0 < value < float("inf"):
+                raise UsageError(f"{name} must be above 0 and finite, got {value:g}")
 
     def to_json(self) -> dict[str, Any]:
         stored = asdict(self)

@@ -289,6 +289,8 @@ MISUSE = [
     (["--seeds", "1,1"], UsageError, "--seeds are different numbers"),
     (["--share", "3%"], UsageError, "--share sets sizes of 'adapter', but --methods has none"),
     (["--budget", "0"], UsageError, "--budget must be above 0"),
+    (["--budget", "nan"], UsageError, "--budget must be above 0 and finite, got nan"),
+    (["--budget", "inf"], UsageError, "--budget must be above 0 and finite, got inf"),
     (["--template", "{prompt:2} {text} {label}"], UsageError, "fixes the length"),
     (["--template", "pre"], UsageError, "no template named 'pre'"),
     (["--vocab", "none.txt"], UsageError, "no vocabulary or word file"),
