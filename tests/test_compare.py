@@ -20,6 +20,7 @@ from hardprompt.baselines.table import expand
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.metrics import interval, metric_named, paired_gain
 from hardprompt.metrics.seeds import runs_interval
+from hardprompt.report.compare import compare_report
 from hardprompt.standings import INTERVALS, as_csv
 from tests.conftest import HAS_PEFT, NEEDS_PEFT
 from tests.test_cli import BAD, ROOT, call
@@ -209,6 +210,20 @@ def test_seeds_are_averaged_on_the_same_test_rows(options):
     text = call("compare", "--resume", only_run(options)).stdout
     assert "Means over seeds 0, 3" in text
     assert "over seeds [95%]" in text
+
+
+def test_of_several_seeds_the_text_and_the_gap_that_are_shown_are_of_one(options):
+    args = ["--methods", "relax", "--seeds", "0,3", "--json"]
+    results = json.loads(call("compare", *options, *args).stdout)
+    runs = results["methods"][0]["runs"]
+    for run, token in zip(runs, ("oak", "elm"), strict=True):
+        place = {"token": token, "cosine": 0.5, "alone": 0.6, "so_far": 0.7}
+        run["details"]["gap"] = {"soft": 0.5, "hard": 0.7, "places": [place]}
+    for (runs[0]["dev"], runs[1]["dev"]), shown in (((1, 0), "oak"), ((0, 1), "elm")):
+        gap = compare_report(results).split("relax, from soft to hard")[1]
+        assert gap.split("\n")[3].split()[0].strip("'") == shown
+    runs[1]["details"]["gap"] = None
+    assert "from soft to hard" not in compare_report(results)
 
 
 @pytest.mark.parametrize("command", ["compare", "sweep"])
