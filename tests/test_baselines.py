@@ -309,6 +309,12 @@ def test_a_label_without_a_search_row_is_never_predicted(prepare, tmp_path, name
     assert fitted.n_bytes == 4 * fitted.stored + (name == "tf-idf") * words_of(session)
 
 
+def test_examples_need_a_search_row_of_every_label(prepare, tmp_path):
+    session = prepare(write_moods_of(tmp_path / "task", [20, 1, 20]), search_rows=12)
+    with pytest.raises(Unfit, match="label 'meh' has no search row to show"):
+        make_method("shots").fit(bench_of(session, tmp_path))
+
+
 def words_of(session):
     """Bytes of the words and pairs of words of the search rows, one a line."""
     found = set()

@@ -30,13 +30,16 @@ class Shots(Method):
     uses_length: ClassVar[bool] = False
 
     def fit(self, bench: Bench) -> Fitted:
-        session = bench.session
+        session, counts = bench.session, bench.session.task.counts(bench.session.task.search)
+        if 0 in counts:
+            label = session.task.labels[counts.index(0)]
+            raise Unfit(f"label '{label.name}' has no search row to show")
         found: list[tuple[float, _Shown]] = []
         for per_class in PER_CLASS:
             for _ in range(DRAWS):
                 shown = _Shown(session, _draw(bench, per_class))
                 price = (len(shown.examples) + 1) * len(session.task.dev)
-                if price > bench.room or min(session.task.counts(session.task.search)) < per_class:
+                if price > bench.room or min(counts) < per_class:
                     continue
                 bench.spend(price)
                 found.append((bench.quality(shown.log_probs("dev")), shown))
