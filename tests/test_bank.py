@@ -1,10 +1,12 @@
 """Prompts of many tasks in one batch: scores as of each row alone, and folders that are checked."""
 
 import dataclasses
+import hashlib
 import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -374,18 +376,89 @@ def bank(tiny_folder, tmp_path):
     return filled_bank(load_model(str(tiny_folder)), tmp_path / "made")[0]
 
 
+def numbers_of(folder):
+    (path,) = folder.glob("bank*.safetensors")
+    return path
+
+
 def test_a_saved_bank_scores_as_before(bank, tmp_path):
     rows = mixed(bank)
     bank.save(tmp_path / "bank")
     bank.save(tmp_path / "bank")  # over itself
+    digest = hashlib.sha256(numbers_of(tmp_path / "bank").read_bytes()).hexdigest()
     assert {path.name for path in (tmp_path / "bank").iterdir()} == {
-        "bank.json", "bank.safetensors"
+        "bank.json", f"bank-{digest[:16]}.safetensors"
     }  # fmt: skip
     again = PromptBank.load(tmp_path / "bank")
     assert again.names == bank.names
     assert [again.labels(name) for name in again.names] == [bank.labels(n) for n in bank.names]
     for mine, theirs in zip(again.log_probs(rows), bank.log_probs(rows), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def same_scores(bank, other):
+    assert bank.names == other.names
+    for mine, theirs in zip(
+        bank.log_probs(mixed(bank)), other.log_probs(mixed(other)), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError(28, "No space left on device")])
+@pytest.mark.parametrize(
+    ("step", "kept"),
+    [
+        ("hardprompt.bank.files.save_file", 0),
+        ("pathlib.Path.replace", 0),
+        ("hardprompt.runs.write_json", 0),
+        ("pathlib.Path.unlink", 1),
+    ],
+)
+def test_a_save_that_fails_leaves_the_old_bank_or_the_new_one(
+    bank, tmp_path, monkeypatch, step, kept, failure
+):
+    folder = tmp_path / "bank"
+    old = PromptBank(bank.model)
+    old.add_soft("soft mood", tmp_path / "made" / "soft mood")
+    old.save(folder)
+
+    def fail(*args, **options):
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(step, fail)
+        with suppress(KeyboardInterrupt, OSError, HardpromptError):
+            bank.save(folder)
+    same_scores(PromptBank.load(folder, bank.model), (old, bank)[kept])
+    bank.save(folder)
+    assert len(list(folder.iterdir())) == 2
+    same_scores(PromptBank.load(folder, bank.model), bank)
+
+
+def test_a_bank_that_was_saved_before_names_of_tensors_loads(bank, tmp_path):
+    folder = tmp_path / "bank"
+    bank.save(folder)
+    content, path = json.loads((folder / "bank.json").read_text("utf8")), numbers_of(folder)
+    tensors = load_file(path)
+    path.unlink()
+    named = {
+        task["name"]: tensors[task.pop("tensor")] for task in content["tasks"] if "tensor" in task
+    }
+    save_file(named, folder / "bank.safetensors")
+    digest = hashlib.sha256((folder / "bank.safetensors").read_bytes()).hexdigest()
+    content |= {"schema": "hardprompt.bank/1", "numbers": digest}
+    (folder / "bank.json").write_text(json.dumps(content), encoding="utf8")
+    again = PromptBank.load(folder, bank.model)
+    same_scores(again, bank)
+    again.save(folder)
+    assert numbers_of(folder).name == path.name
+
+
+def test_a_task_may_be_called_as_it_likes(bank, tmp_path):
+    for name in ("__metadata__", "a/b", "köln \U0001f600"):
+        bank.add_soft(name, tmp_path / "made" / "soft mood")
+    bank.save(tmp_path / "bank")
+    same_scores(PromptBank.load(tmp_path / "bank", bank.model), bank)
 
 
 def test_a_bank_of_hard_prompts_alone_has_no_numbers(bank, tmp_path):
@@ -414,10 +487,10 @@ def change(key, value, task=None):
 
 
 def renumber(name, numbers):
-    """A change of `bank.safetensors`: a tensor replaced, or dropped."""
+    """A change of the numbers: a tensor replaced, or dropped."""
 
     def make(folder):
-        path = folder / "bank.safetensors"
+        path = numbers_of(folder)
         kept = load_file(path)
         kept.pop(name)
         save_file(kept if numbers is None else {**kept, name: numbers}, path)
@@ -445,13 +518,15 @@ DAMAGE = [
     (change("slots", None, task=3), "task 4' is no soft prompt: 'slots' is missing"),
     (change("slots", [3], task=3), "task 'soft mood': slots of 3 points"),
     (change("slots", [2, 3], task=3), "has 1 slots, but its points are 2 + 3"),
-    (change("numbers", "0"), "was changed after"),
-    (lambda folder: (folder / "bank.safetensors").unlink(), "cannot read"),
-    (text("bank.safetensors", "no tensors"), "cannot read"),
-    (renumber("spam", None), "lacks the tensor 'spam'"),
-    (renumber("spam", np.zeros(4, np.float32)), "must be a table, its shape is (4,)"),
-    (renumber("spam", np.zeros((3, 7), np.float32)), "was changed after"),
-    (renumber("spam", np.full((3, 256), np.nan, np.float32)), "holds what is no number"),
+    (change("tensor", None, task=5), "task 6' is no prefix prompt: 'tensor' is missing"),
+    (change("numbers", "../0"), "'numbers' must be a sha256"),
+    (change("numbers", "0" * 64), "cannot read"),
+    (lambda folder: numbers_of(folder).unlink(), "cannot read"),
+    (lambda folder: numbers_of(folder).write_text("no tensors"), "cannot read"),
+    (renumber("task5", None), "lacks the tensor 'task5'"),
+    (renumber("task5", np.zeros(4, np.float32)), "must be a table, its shape is (4,)"),
+    (renumber("task5", np.zeros((3, 7), np.float32)), "was changed after"),
+    (renumber("task5", np.full((3, 256), np.nan, np.float32)), "holds what is no number"),
 ]
 
 

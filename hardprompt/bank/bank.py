@@ -90,7 +90,8 @@ class PromptBank:
         ]
 
     def save(self, folder: str | Path) -> None:
-        """Writes `bank.json` and `bank.safetensors`."""
+        """Writes `bank.json` and the file of the numbers that it names. Over an earlier bank: at
+        every moment the folder holds that one or this one."""
         tasks = {name: task.held for name, task in self._tasks.items()}
         write_bank(Path(folder), _identity(self.model.info), tasks)
 
