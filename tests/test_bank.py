@@ -569,6 +569,10 @@ def test_mistakes_are_one_line(bank, tmp_path):
         bank.add("mood", bank._tasks["mood"].held.prompt)
     with pytest.raises(UsageError, match="needs a name"):
         bank.add(" ", bank._tasks["mood"].held.prompt)
+    with pytest.raises(UsageError, match="the name of a task holds half a character") as caught:
+        bank.add("mood \ud83d", bank._tasks["mood"].held.prompt)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).encode()
     with pytest.raises(UsageError, match="the bank is empty"):
         PromptBank(bank.model).predict([("mood", "a text")])
     path = tmp_path / "made" / "spam" / "adapter_config.json"

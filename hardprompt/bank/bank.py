@@ -116,6 +116,7 @@ class PromptBank:
     def _add(self, name: str, held: Held) -> None:
         if not name.strip():
             raise UsageError("a task needs a name")
+        check_whole(name, "the name of a task")
         if name in self._tasks:
             raise UsageError(f"the bank has a task named '{name}' already; take another name")
         try:
