@@ -187,9 +187,11 @@ def test_misuse_is_one_line_and_writes_nothing(run, args, kind, message):
     assert not (run / "transfer.json").exists()
 
 
-def test_the_own_model_needs_no_naming(run, tiny_folder):
-    with pytest.raises(UsageError, match="is the run's own model, which is always measured"):
-        call("transfer", run, "--model", tiny_folder)
+def test_the_own_model_needs_no_naming(run, tiny_folder, monkeypatch):
+    monkeypatch.chdir(tiny_folder.parent)
+    for name in (tiny_folder, tiny_folder.name, f"./{tiny_folder.name}/"):
+        with pytest.raises(UsageError, match="is the run's own model, which is always measured"):
+            call("transfer", run, "--model", name)
 
 
 def test_a_run_is_needed(tmp_path):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from hardprompt import runs
+from hardprompt.commands.lists import words
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -42,6 +43,11 @@ def path_or_name(
 
 
 model_path = path_or_name(os.path.isdir, lambda: ("mini",))
+
+
+def model_names(context: click.Context, option: click.Parameter, value: str) -> list[str]:
+    """Several models with commas between them, each as `--model` of a search takes it."""
+    return [model_path(context, option, word) or word for word in words(context, option, value)]
 
 
 def _vocabularies() -> Iterable[str]:

@@ -19,7 +19,7 @@ from hardprompt.commands.options import (
     VOCABULARY,
     decoding_options,
     loading_options,
-    model_path,
+    model_names,
 )
 from hardprompt.commands.task_options import task_options_without_seed
 from hardprompt.commands.terminal import prepare_libraries, print_json
@@ -27,11 +27,6 @@ from hardprompt.config import RunConfig
 
 if TYPE_CHECKING:
     from hardprompt.sweep.run import Sweep
-
-
-def model_names(context: click.Context, option: click.Parameter, value: str) -> list[str]:
-    """As `--model` of a search takes each of them."""
-    return [model_path(context, option, word) or word for word in words(context, option, value)]
 
 
 @click.command()

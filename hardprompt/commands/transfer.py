@@ -8,15 +8,14 @@ from typing import Any
 import click
 
 from hardprompt import runs
-from hardprompt.commands.lists import words
-from hardprompt.commands.options import JSON, OUTPUT_DIR, RUN, loading_options
+from hardprompt.commands.options import JSON, OUTPUT_DIR, RUN, loading_options, model_names
 from hardprompt.commands.terminal import prepare_libraries, print_json
 
 
 @click.command()
 @RUN
 @click.option(
-    "--model", "models", required=True, callback=words,
+    "--model", "models", required=True, callback=model_names,
     help="Models to measure on, with commas: mini (embedded), hub ids, or local folders.",
 )  # fmt: skip
 @click.option(
