@@ -246,6 +246,6 @@ def _measured(session: Session, fitted: Fitted) -> dict[str, Any]:
         "stored": fitted.stored,
         "bytes": fitted.n_bytes,
         "text": fitted.text,
-        "details": fitted.details,
+        "details": fitted.details | fitted.late(),
         **figures,
     }

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from hardprompt.baselines import relax
 from hardprompt.baselines.base import Bench, Fitted, Method, Unfit
 from hardprompt.baselines.linear import STRENGTHS
 from hardprompt.baselines.relax import soft_to_hard
@@ -241,6 +242,17 @@ def test_the_gap_ends_at_the_loss_of_the_projected_words(session):
     assert gap["places"][-1]["so_far"] == gap["hard"]
     assert gap["places"][0]["alone"] == gap["places"][0]["so_far"]
     assert gap["soft"] != gap["hard"]
+
+
+def test_what_projection_costs_is_worked_out_when_the_clock_has_stopped(
+    prepare, task_folder, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(relax, "soft_to_hard", lambda session, descent: asked.append(descent))
+    fitted = make_method("relax").fit(bench_of(prepare(task_folder, budget=80.0), tmp_path))
+    assert not asked
+    assert fitted.late() == {"gap": None}
+    assert len(asked) == 1
 
 
 def test_examples_stand_before_the_text_in_the_order_of_the_template(session, tmp_path):

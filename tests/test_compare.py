@@ -216,6 +216,7 @@ def test_of_several_seeds_the_text_and_the_gap_that_are_shown_are_of_one(options
     args = ["--methods", "relax", "--seeds", "0,3", "--json"]
     results = json.loads(call("compare", *options, *args).stdout)
     runs = results["methods"][0]["runs"]
+    assert all("gap" in run["details"] for run in runs)
     for run, token in zip(runs, ("oak", "elm"), strict=True):
         place = {"token": token, "cosine": 0.5, "alone": 0.6, "so_far": 0.7}
         run["details"]["gap"] = {"soft": 0.5, "hard": 0.7, "places": [place]}

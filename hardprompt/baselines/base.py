@@ -123,6 +123,8 @@ class Fitted:
     write: Callable[[str], list[str]] = _writes_nothing
     text: str | None = None  # what a person can read and paste; None: nothing
     details: dict[str, Any] = field(default_factory=dict)  # for the record; what JSON can hold
+    # More of them that only the report shows: worked out when the clock has stopped.
+    late: Callable[[], dict[str, Any]] = dict
 
 
 class Method(ABC):

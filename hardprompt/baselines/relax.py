@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,19 +32,23 @@ class Relaxed(Method):
             best = best_found(bench, strategy, f"relax-{encoder}", share)
             ends.append((best, encoder, strategy.descents))
         best, encoder, descents = max(ends, key=lambda end: end[0].quality)
-        gap = None
-        if descents:
-            # The start that the prompt came from, or the one that ended nearest to it.
-            source = min(descents, key=lambda d: int((d.repaired != best.ids).sum()))
-            gap = soft_to_hard(bench.session, source)
-        return as_text(
+        fitted = as_text(
             bench.session,
             best.prompts,
             trained=bench.session.space.length,
             measured=sum(end.measured for end, *_ in ends),
             encoder=encoder,
-            gap=gap,
         )
+        return replace(fitted, late=lambda: {"gap": _gap(bench.session, best, descents)})
+
+
+def _gap(session: Session, best: Best, descents: list[Descent]) -> dict[str, Any] | None:
+    """What rounding cost the start that the prompt came from, or the one that ended nearest to
+    it; None where no start ended."""
+    if not descents:
+        return None
+    source = min(descents, key=lambda d: int((d.repaired != best.ids).sum()))
+    return soft_to_hard(session, source)
 
 
 def soft_to_hard(session: Session, descent: Descent) -> dict[str, Any]:
