@@ -92,6 +92,13 @@ def test_the_report_shows_every_method_and_what_the_columns_mean(options):
         assert part in text
 
 
+@pytest.mark.parametrize(("budget", "tuned"), [(40, False), (400, True)])
+def test_methods_of_a_single_trial_are_named(options, budget, tuned):
+    args = [*options, "--budget", budget, "--methods", "none,prompt-tuning,top-2,bbt"]
+    line = "prompt-tuning, top-2: the budget pays for one trial, so no rate was tuned."
+    assert (line in call("compare", *args).stdout) == (not tuned)
+
+
 def test_a_finished_method_is_not_fitted_again(options):
     args = ["compare", *options, "--methods", "none,manual,tf-idf", "--json"]
     whole = json.loads(call(*args).stdout)
