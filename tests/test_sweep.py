@@ -14,6 +14,8 @@ from hardprompt.baselines.linear import TfIdf
 from hardprompt.baselines.table import ALL, expand, make_method
 from hardprompt.compare import Comparison
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.report.sweep import sweep_report
+from hardprompt.report.sweep_plots import length_plot
 from tests.conftest import call
 from tests.families import save_causal
 
@@ -188,6 +190,16 @@ def test_the_table_has_a_row_for_each_length_and_one_for_none(options):
     for part in ("too few rows for a test figure", "Rows that each method may spend",
                  "480", "length.svg"):  # fmt: skip
         assert part in text
+
+
+def test_a_level_that_failed_at_the_first_length_is_that_of_the_next_in_table_and_plot(options):
+    results = swept(*options)
+    first, second = (rows_of(part)["tf-idf"] for part in results["parts"])
+    first["skipped"], first["test"] = "out of memory", None
+    second |= {"test": 0.123, "test_interval": [0.1, 0.2]}
+    shown = next(line for line in sweep_report(results).split("\n") if line.startswith("any"))
+    assert "0.123 [0.100, 0.200]" in shown
+    assert "0.123" in length_plot(results)
 
 
 def test_finished_parts_are_not_repeated(options):

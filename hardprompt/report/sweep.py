@@ -63,7 +63,9 @@ def _section(results: dict[str, Any], model: dict[str, Any]) -> str:
     cells: dict[tuple[str, str], str] = {}
     for name in results["methods"]:
         if name in results["levels"]:
-            cells[ANY, name] = _cell(found.get((parts[0]["length"], name)))
+            # As in the plot: at the first length where it could be used.
+            level = (row for (_, method), row in found.items() if method == name)
+            cells[ANY, name] = _cell(next(level, None))
             continue
         best = _best_length(found, name)
         for length in (part["length"] for part in parts):
