@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -108,7 +109,7 @@ class HardPrompt:
         if "slots" not in best[number] or "versions" not in results:
             raise UsageError(
                 f"'{folder}' was written by an earlier hardprompt; "
-                f"bring it up to date with: hardprompt search --resume {folder}"
+                f"bring it up to date with: hardprompt search --resume {shlex.quote(str(folder))}"
             )
         return cls.from_entry(results, best[number])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ def read_config(folder: Path) -> RunConfig:
 def read_results(folder: Path) -> dict[str, Any]:
     if not (folder / RESULTS).is_file():
         raise UsageError(
-            f"'{folder}' has no results yet; finish it with: hardprompt search --resume {folder}"
+            f"'{folder}' has no results yet; finish it with: hardprompt search --resume "
+            f"{shlex.quote(str(folder))}"
         )
     return read_json(folder / RESULTS)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,10 @@ import pytest
 
 from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.report.compare import stopped_compare_report
+from hardprompt.report.search import search_report, stopped_report
+from hardprompt.report.sweep import stopped_sweep_report
+from hardprompt.runs import read_results
 from hardprompt.session import Session
 from tests.conftest import call
 
@@ -184,6 +189,26 @@ def test_ctrl_c_prints_the_table_and_how_to_resume(task_folder, options):
     assert child.returncode == 130
     assert "Go on with: hardprompt search --resume" in stdout
     assert "Traceback" not in stderr
+
+
+def test_commands_that_are_printed_can_be_pasted(finished, tmp_path):
+    results, _ = finished
+    run = str(tmp_path / "it's a run")
+    stopped = {"run": run, "methods": [], "models": [], "parts": [], "left": []}
+    with pytest.raises(UsageError, match="has no results yet") as caught:
+        read_results(Path(run))
+    said = search_report(results | {"run": run}), stopped_report([], run), str(caught.value)
+    said += stopped_compare_report(stopped), stopped_sweep_report(stopped)
+    commands = [
+        shlex.split(line[line.index("hardprompt ") :])
+        for text in said
+        for line in text.split("\n")
+        if "hardprompt " in line
+    ]
+    assert [command[1] for command in commands] == [
+        "inspect", "try", "search", "search", "compare", "sweep"
+    ]  # fmt: skip
+    assert all(run in command for command in commands)
 
 
 def test_a_run_goes_on_from_another_folder(task_folder, tiny_folder, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hardprompt.report.header import header
-from hardprompt.report.text import digits, escape, figure, gain, quoted, table
+from hardprompt.report.text import digits, escape, figure, gain, pasted, quoted, table
 
 if TYPE_CHECKING:
     from hardprompt.session import Session
@@ -44,7 +44,7 @@ def compare_report(results: dict[str, Any]) -> str:
 def stopped_compare_report(results: dict[str, Any]) -> str:
     """What an interrupted comparison has finished, and how to go on."""
     head = _quality(results) if results["methods"] else "No method is finished yet."
-    return f"{head}\n\nStopped. Go on with: hardprompt compare --resume {escape(results['run'])}"
+    return f"{head}\n\nStopped. Go on with: hardprompt compare --resume {pasted(results['run'])}"
 
 
 def cost_line(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hardprompt.report.search import legend, prompt_table
-from hardprompt.report.text import digits, escape, figure, gain, quoted
+from hardprompt.report.text import digits, figure, gain, pasted, quoted
 
 
 def readable_report(found: dict[str, Any]) -> str:
@@ -22,7 +22,7 @@ def readable_report(found: dict[str, Any]) -> str:
         f"prompt has {figure(empty['search'])} and the best {figure(best['search'])}.",
         "Price: none; it is the best prompt itself." if same else _price(found),
         f"Test was opened for {found['test_opened']} prompts of this run: choose --keep by dev.",
-        f'Use it: hardprompt try {escape(found["run"])}/readable.json "a text of yours"',
+        f'Use it: hardprompt try {pasted(found["run"] + "/readable.json")} "a text of yours"',
     ]
     return "\n".join([prompt_table(found, entries, marks, len(entries)), "", *lines])
 

@@ -11,6 +11,7 @@ from hardprompt.report.text import (
     escape,
     figure,
     gain,
+    pasted,
     quoted,
     reported,
     table,
@@ -150,8 +151,8 @@ def _sentences(results: dict[str, Any]) -> list[str]:
         lines.append(_screened(screening, results["model"]["dtype"]))
     if race := results.get("race"):
         lines.append(f"race: {race['times']:.1f}x fewer rows measured; level {race['level']:g}")
-    lines.append(f"Next: hardprompt inspect {escape(results['run'])}")
-    lines.append(f'Use it: hardprompt try {escape(results["run"])} "a text of yours"')
+    lines.append(f"Next: hardprompt inspect {pasted(results['run'])}")
+    lines.append(f'Use it: hardprompt try {pasted(results["run"])} "a text of yours"')
     return lines
 
 
@@ -179,4 +180,4 @@ def stopped_report(prompts: list[tuple[str, float]], run: str, weight: float = 0
     """The table so far of an interrupted search; `weight` is that of the fluency in the loss."""
     rows = [[quoted(text), figure(loss)] for text, loss in prompts]
     head = table(("prompt", minimand(weight)), rows) if rows else "No prompt measured yet."
-    return f"{head}\n\nStopped. Go on with: hardprompt search --resume {escape(run)}"
+    return f"{head}\n\nStopped. Go on with: hardprompt search --resume {pasted(run)}"

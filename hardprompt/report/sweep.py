@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hardprompt.config import FEWEST_TEST_ROWS
 from hardprompt.report.axes import short
 from hardprompt.report.compare import compare_header
-from hardprompt.report.text import escape, table
+from hardprompt.report.text import escape, pasted, table
 
 if TYPE_CHECKING:
     from hardprompt.session import Session
@@ -46,7 +46,7 @@ def stopped_sweep_report(results: dict[str, Any]) -> str:
     n, left = len(results["parts"]), len(results["left"])
     last = (
         f"Stopped with {left} of {n + left} parts left. "
-        f"Go on with: hardprompt sweep --resume {escape(results['run'])}"
+        f"Go on with: hardprompt sweep --resume {pasted(results['run'])}"
     )
     return "\n\n".join([*sections, last])
 

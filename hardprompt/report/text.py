@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,11 @@ def escape(text: str) -> str:
         char.encode("unicode_escape").decode() if unicodedata.category(char) in BAD else char
         for char in text
     )
+
+
+def pasted(path: str) -> str:
+    """A path as a shell must be given it, in a command to be pasted."""
+    return shlex.quote(escape(path))
 
 
 def quoted(prompt: str) -> str:
