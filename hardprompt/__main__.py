@@ -28,7 +28,7 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except (RuntimeError, MemoryError) as error:
-        if not (isinstance(error, MemoryError) or out_of_memory(error)):
+        if not out_of_memory(error):
             raise
         click.echo(f"error: {NO_MEMORY}", err=True)
         sys.exit(HardpromptError.exit_code)

@@ -216,7 +216,7 @@ def _obstacle(error: Exception) -> str | None:
     """Why a method is skipped and the others go on; None: the whole comparison must stop."""
     if isinstance(error, HardpromptError):
         return str(error) if isinstance(error, Unfit) or out_of_memory(error) else None
-    if isinstance(error, MemoryError) or out_of_memory(error):
+    if out_of_memory(error):
         return NO_MEMORY
     return None
 

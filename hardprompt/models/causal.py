@@ -188,11 +188,13 @@ class CausalModel(BatchedModel):
             return [_tensors(layer) for layer in plain] if len(plain) == len(cache.layers) else None
 
         pieces = []
+        taken = 0
         for _, high, layers in self._batcher.split(len(rows), rows.shape[1], run):
             if layers is None:
                 return None
             pieces.append(layers)
-            if held + sum(map(_n_bytes, pieces)) * len(rows) / high > self._kept_bytes:
+            taken += _n_bytes(layers)
+            if held + taken * len(rows) / high > self._kept_bytes:
                 return None
         return [
             tuple(map(torch.cat, zip(*layer, strict=True))) for layer in zip(*pieces, strict=True)

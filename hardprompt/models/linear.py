@@ -35,11 +35,14 @@ def quicken(model: nn.Module) -> None:
     """Linear layers become their faster kinds where there are any; they stay what they are to who
     trains, adapts, copies or saves them. Weights of `QuickConv1D` are views that lie otherwise in
     memory: safetensors' own `save_file` wants them contiguous, `save_pretrained` sees to it."""
-    if not (BY_ONEDNN or HAS_BFLOAT16):
-        return
+    kinds = {}
+    if BY_ONEDNN:
+        kinds = QUICK
+    elif HAS_BFLOAT16:
+        kinds = {Conv1D: QUICK[Conv1D]}  # bfloat16 gains by its layout alone
     for module in model.modules():
-        if type(module) in QUICK and module.weight.device.type == "cpu":
-            module.__class__ = QUICK[type(module)]
+        if type(module) in kinds and module.weight.device.type == "cpu":
+            module.__class__ = kinds[type(module)]
         if isinstance(module, QuickConv1D):
             module.lay()
 

@@ -75,7 +75,8 @@ class MaskedModel(BatchedModel):
         if not read:
             raise HardpromptError(
                 f"'{self.info.name}' is of type '{self._model.config.model_type}', whose output "
-                "layer is not called as a layer; label words cannot be read from its states"
+                "layer is not called as a layer, so no words can be proposed; name label words "
+                "with --labels, or take BERT, RoBERTa or their like"
             )
         (states,) = read
         return (states if states.shape[1] == 1 else pick(states, where))[:, 0]

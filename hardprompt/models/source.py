@@ -20,11 +20,13 @@ CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")
 
 def source_of(name: str, revision: str | None) -> str:
     """The folder or hub id to read; checks what can be checked without a network."""
-    if revision is not None and (name == "mini" or Path(name).expanduser().is_dir()):
-        raise UsageError(f"--revision names a commit of a model on the hub; '{name}' is none")
+    path = Path(name).expanduser()
+    if revision is not None and (name == "mini" or path.is_dir()):
+        raise UsageError(
+            f"--revision names a commit of a model on the hub; '{name}' is none, leave it out"
+        )
     if name == "mini":
         return str(mini.verified_folder())
-    path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise HardpromptError(
@@ -115,7 +117,8 @@ def explained(name: str, error: Exception) -> HardpromptError:
         return HardpromptError(f"no model '{name}' on the hub, and no folder of that name here")
     if isinstance(error, KeyError):
         return HardpromptError(
-            f"cannot load '{name}': its config.json names {text}, which transformers does not know"
+            f"cannot load '{name}': its config.json names {text}, unknown to transformers; "
+            "mend it, or take a newer transformers"
         )
     lines = [line.strip() for line in text.strip().splitlines()]
     return HardpromptError(f"cannot load '{name}': {' '.join(lines[:2])}")

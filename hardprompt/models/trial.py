@@ -18,7 +18,7 @@ from hardprompt.scoring.batching import out_of_memory
 TOLERANCE = {"float32": 1e-4, "float64": 1e-6}
 HALF = 0.1
 LONG, SHORT = 12, 7  # tokens of the rows that are tried
-PADDING = 0  # the token that fills rows up
+PADDING = 0  # the token that fills rows up in every batch
 
 
 def bound(dtype: str, numbers: Any) -> float:
@@ -42,8 +42,7 @@ def check_padding(model: Any, codec: Codec, name: str, masked: bool) -> None:
         raise HardpromptError(
             f"{kind}, which cannot be read here: {reason}; take {like}"
         ) from error
-    dtype = str(model.dtype).removeprefix("torch.")
-    if (alone - beside).abs().max() > bound(dtype, alone.numpy()):
+    if not _alike(alone, beside, model.dtype):
         raise HardpromptError(
             f"{kind}, whose scores of a row depend on the rows beside it, because it reads the "
             f"padding behind shorter ones; take {like}"
@@ -62,10 +61,15 @@ def hides_left_padding(model: Any) -> bool:
     options: dict[str, Any] = {"attention_mask": mask.long().to(device), "use_cache": False}
     if "position_ids" in inspect.signature(model.forward).parameters:
         options["position_ids"] = (options["attention_mask"].cumsum(1) - 1).clamp(min=0)
-    alone = model(input_ids=short, use_cache=False).logits[:, -1].float()
-    padded = model(input_ids=row, **options).logits[:, -1].float()
-    dtype = str(model.dtype).removeprefix("torch.")
-    return bool((alone - padded).abs().max() <= bound(dtype, alone.cpu().numpy()))
+    alone = model(input_ids=short, use_cache=False).logits[:, -1].float().cpu()
+    padded = model(input_ids=row, **options).logits[:, -1].float().cpu()
+    return _alike(alone, padded, model.dtype)
+
+
+def _alike(one: Tensor, other: Tensor, dtype: torch.dtype) -> bool:
+    """Whether logits `(..., V)` are the same but for rounding."""
+    most = bound(str(dtype).removeprefix("torch."), one.numpy())
+    return not bool((one - other).abs().max() > most)  # NaN is another fault's
 
 
 def _alone_and_beside(model: Any, codec: Codec, masked: bool) -> tuple[Tensor, Tensor]:

@@ -101,7 +101,8 @@ def out_of_memory(error: Exception) -> bool:
     # torch.OutOfMemoryError is a RuntimeError; the CPU allocator raises a plain one.
     text = str(error).lower()
     return (
-        type(error).__name__ == "OutOfMemoryError"
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
         or "out of memory" in text
         or "defaultcpuallocator" in text
         or "could not create a primitive" in text  # oneDNN's own words for it
