@@ -18,10 +18,12 @@ from hardprompt.models.labels import LabelTrie
 from hardprompt.models.linear import HAS_BFLOAT16, HAS_ONEDNN
 from hardprompt.models.load import _info, load_model, screening_model
 from hardprompt.models.reader import Reader
-from hardprompt.models.shared import SharedCausalModel
+from hardprompt.models.shared import PARTS, ROOM, SharedCausalModel
+from hardprompt.models.texts import Texts
 from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.losses import normalise
-from hardprompt.scoring.plan import Row
+from hardprompt.scoring.plan import Row, ending
+from hardprompt.scoring.scorer import WRITTEN
 from hardprompt.scoring.walk import Extend, walk
 from tests.conftest import FAMILIES
 
@@ -221,6 +223,52 @@ def test_of_texts_that_are_not_kept_only_those_asked_for_are_read(both, monkeypa
     np.testing.assert_allclose(
         normalise(found[0][:, 0]), normalise(whole[:, short]), atol=TOLERANCE
     )
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_texts_that_are_read_together_take_a_part_of_what_may_be_kept(both, monkeypatch, written):
+    shared, plain = both("llama")
+    rows = TEMPLATES["text first"]
+    labels = LABELS["one token"]
+    if written:
+        rows, labels = [ending(row, (7,) * (1 + i % 3)) for i, row in enumerate(rows)], WRITTEN
+    prompts = prompts_for(rows, 5, np.random.default_rng(3))
+    expected = scores(plain, rows, labels, prompts)
+    each = shared._reader.token_bytes
+    monkeypatch.setattr(shared, "_kept_bytes", PARTS * 2 * (ROOM + 5) * each)
+    found, read = Texts.read.__func__, []
+
+    def counted(cls, *given):
+        texts = found(cls, *given)
+        read.append(texts.n_bytes)
+        return texts
+
+    monkeypatch.setattr(Texts, "read", classmethod(counted))
+    np.testing.assert_allclose(scores(shared, rows, labels, prompts), expected, atol=TOLERANCE)
+    assert len(read) > 1
+    assert max(read) <= 2 * (ROOM + 5) * each < len(rows) * ROOM * each
+
+
+def test_where_memory_ends_sooner_less_is_kept_and_all_goes_on(both, monkeypatch):
+    shared, plain = both("llama")
+    rows, labels = TEMPLATES["text first"], LABELS["several"]
+    prompts = prompts_for(rows, 5, np.random.default_rng(3))
+    expected = scores(plain, rows, labels, prompts)
+    groups = [*shared.groups(rows[:5], range(5)), *shared.groups(rows[5:], range(5))]
+    found, read = Texts.read.__func__, []
+
+    def short(cls, *given):
+        read.append(len(given[-1]))
+        if len(read) == 2:
+            _fail()
+        return found(cls, *given)
+
+    monkeypatch.setattr(Texts, "read", classmethod(short))
+    told = [normalise(shared.label_log_probs(group, labels, prompts)) for group in groups]
+    for group, got, first in zip(groups, told, (0, 5), strict=True):
+        np.testing.assert_allclose(got, expected[:, first + group.examples], atol=TOLERANCE)
+    assert read == [5, 5, 5]
+    assert not shared._texts
 
 
 @pytest.mark.parametrize("family", ["gemma2", "bloom", "mistral"])

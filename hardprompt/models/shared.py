@@ -22,7 +22,7 @@ from hardprompt.models.memory import gathered
 from hardprompt.models.reader import Reader
 from hardprompt.models.targets import Targets
 from hardprompt.models.texts import Texts
-from hardprompt.scoring.batching import Batcher
+from hardprompt.scoring.batching import Batcher, out_of_memory
 from hardprompt.scoring.mixed import MixedRow
 from hardprompt.scoring.plan import Group, Row, group_beginnings
 from hardprompt.scoring.walk import Extend
@@ -30,6 +30,7 @@ from hardprompt.types import FloatArray, IntArray
 
 TEXTS = 8  # read together at least: the fewer, the less unlike in length
 ROOM = 16  # tokens: prompts of several lengths find room behind the same texts
+PARTS = 4  # no group's texts take more than such a part of what may be kept
 
 
 class SharedCausalModel(CausalModel):
@@ -46,7 +47,8 @@ class SharedCausalModel(CausalModel):
         self._prompts: tuple[tuple[tuple[int, ...], bytes], Context] | None = None
 
     def groups(self, rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:
-        return group_beginnings(rows, examples)
+        room = self._kept_bytes // (PARTS * self._reader.token_bytes)
+        return group_beginnings(rows, examples, room, ROOM)
 
     @torch.no_grad()
     def label_log_probs(
@@ -258,18 +260,28 @@ class SharedCausalModel(CausalModel):
         if texts is None or texts.room < room:
             self._texts.pop(group, None)
             room = ROOM * (room // ROOM + 1)
-            if not self._can_keep(group, room):
-                return Texts.read(self._reader, self._batcher, group, room, chosen)
-            everyone = self._members(group, None)
-            texts = Texts.read(self._reader, self._batcher, group, room, everyone)
-            self._texts[group] = texts
+            texts = self._kept(group, room)
+        if texts is None:
+            return Texts.read(self._reader, self._batcher, group, room, chosen)
         return texts if len(chosen) == len(group) else texts.of(chosen.cpu().numpy())
 
-    def _can_keep(self, group: Group, room: int) -> bool:
+    def _kept(self, group: Group, room: int) -> Texts | None:
+        """All texts of a group, read to be kept; None where there is no room for them."""
         tokens = len(group) * (group.segments[0].shape[1] + room)
         held = sum(texts.n_bytes for texts in self._texts.values())
-        fits: bool = held + tokens * self._reader.token_bytes <= self._kept_bytes
-        return fits
+        if held + tokens * self._reader.token_bytes > self._kept_bytes:
+            return None
+        everyone = self._members(group, None)
+        try:
+            texts = Texts.read(self._reader, self._batcher, group, room, everyone)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            self._texts.clear()
+            self._kept_bytes = held // 2
+            return None
+        self._texts[group] = texts
+        return texts
 
     # Prompts first
 

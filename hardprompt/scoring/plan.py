@@ -130,15 +130,21 @@ def _cuts(lengths: IntArray, cost: int) -> list[tuple[int, int]]:
     return cuts[::-1]
 
 
-def group_beginnings(rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:
+def group_beginnings(
+    rows: Sequence[Row], examples: Sequence[int], room: int, behind: int
+) -> list[Group]:
     """Groups for a model that reads each beginning once: where rows begin differently and go on
-    alike, or to a text to be written, rows of like lengths; else rows of equal length."""
+    alike, or to a text to be written, rows of like lengths; else rows of equal length. What such
+    rows begin with, and `behind` tokens for each, are at most `room` tokens, padding counted."""
     if len({rows[i].segments[0] for i in examples}) == 1 or len(rows[examples[0]].segments) == 1:
         return group_rows(rows, examples, exact=True)
     order = sorted(examples, key=lambda i: (*_going_on(rows[i]), len(rows[i].segments[0]), i))
     groups: list[list[int]] = []
     for i in order:
-        if groups and len(groups[-1]) < BEGINNINGS and _go_on_alike(rows[groups[-1][0]], rows[i]):
+        together = [*groups[-1], i] if groups else []
+        longest = max((len(rows[j].segments[0]) for j in together), default=0)
+        fits = len(together) <= min(BEGINNINGS, room // (longest + behind))
+        if together and fits and _go_on_alike(rows[together[0]], rows[i]):
             groups[-1].append(i)
         else:
             groups.append([i])
