@@ -26,7 +26,7 @@ from hardprompt.standings import as_csv, assemble
 from hardprompt.tasks import load_choice
 
 TABLE, CSV = "table.json", "table.csv"
-RECORD = "hardprompt.compare.record/2"
+RUN_SCHEMA, RECORD = "hardprompt.compare.run/1", "hardprompt.compare.record/2"
 # Of a record's header: a short space may be searched whole, so in full precision, and which tokens
 # find a place depends on how many stand side by side.
 BY_LENGTH = ("length", "dtype", "vocabulary")
@@ -59,7 +59,7 @@ class CompareConfig:
     def write(self, folder: Path) -> None:
         """What a comparison goes by, into its folder."""
         content = {
-            "schema": "hardprompt.compare.run/1",
+            "schema": RUN_SCHEMA,
             "hardprompt": __version__,
             "config": self.search.to_json(),
             "methods": list(self.methods),
@@ -69,8 +69,8 @@ class CompareConfig:
 
     @classmethod
     def read(cls, folder: Path) -> CompareConfig:
-        stored = runs.read_json(folder / runs.COMPARE)
-        search = RunConfig.from_json(stored["config"])
+        path = folder / runs.COMPARE
+        search, stored = runs.read_made(path, RUN_SCHEMA, {"methods": [str], "seeds": [int]})
         return cls(search, expand(stored["methods"]), tuple(stored["seeds"]))
 
 

@@ -12,11 +12,12 @@ from hardprompt.candidates import Baselines, Candidate
 from hardprompt.evaluation import Evaluator, without_each_word
 from hardprompt.judge import Judge, rounded
 from hardprompt.models.codec import Codec
+from hardprompt.runs import RESULTS_SCHEMA
 from hardprompt.scoring.forecast import LEVEL, REFERENCES
 from hardprompt.session import Session, versions
 from hardprompt.study import Study
 
-SCHEMA = "hardprompt.results/1"
+SCHEMA = RESULTS_SCHEMA
 
 
 def assemble(

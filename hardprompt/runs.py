@@ -14,6 +14,7 @@ from hardprompt import __version__
 from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.files import written_whole
+from hardprompt.shape import fault
 
 LEDGER, RUN, RESULTS, PROMPT = "ledger.db", "run.json", "results.json", "prompt.json"
 READABLE = "readable.json"  # like `PROMPT`, of `hardprompt readable`
@@ -21,6 +22,26 @@ READABLE = "readable.json"  # like `PROMPT`, of `hardprompt readable`
 COMPARE, SWEEP = "compare.json", "sweep-run.json"
 COMMANDS = {RUN: "search", COMPARE: "compare", SWEEP: "sweep"}
 DEFAULT_ROOT = Path("runs")
+RUN_SCHEMA, RESULTS_SCHEMA = "hardprompt.run/1", "hardprompt.results/1"
+NUMBER = (int, float)
+RESULTS_SHAPE: dict[str, Any] = {  # what every report of a run goes by
+    "schema": str,
+    "run": str,
+    "task": {"name": str, "labels": dict, "rows": dict},
+    "model": {"name": str},
+    "template": str,
+    "metric": str,
+    "objective": str,
+    "best": [{"text": str}],
+    "pick": int,
+    "baselines": {"empty": dict, "manual": [dict]},
+    "measured": NUMBER,
+    "budget": NUMBER,
+    "ended": str,
+    "tokens": [dict],
+    "curve": [list],
+    "timing": dict,
+}
 LATEST = "latest"
 
 
@@ -37,7 +58,7 @@ def model_slug(name: str) -> str:
 def create(root: Path, config: RunConfig) -> Path:
     """A new folder for a run, with `run.json` in it."""
     folder = new_folder(root, slug(config.name), model_slug(config.model))
-    about = {"schema": "hardprompt.run/1", "hardprompt": __version__, "config": config.to_json()}
+    about = {"schema": RUN_SCHEMA, "hardprompt": __version__, "config": config.to_json()}
     write_json(folder / RUN, about)
     return folder
 
@@ -80,7 +101,20 @@ def listed(root: Path, mark: str = RUN) -> list[Path]:
 
 
 def read_config(folder: Path) -> RunConfig:
-    return RunConfig.from_json(read_json(folder / RUN)["config"])
+    return read_made(folder / RUN, RUN_SCHEMA, {})[0]
+
+
+def read_made(path: Path, schema: str, shape: dict[str, Any]) -> tuple[RunConfig, dict[str, Any]]:
+    """The options that a folder was made with, and its whole file, which is of `shape` besides;
+    raises with one line where it is of another edition, or damaged."""
+    stored = read_json(path)
+    wrong = _wrong(stored, schema, {"config": dict, **shape})
+    if wrong is not None:
+        raise HardpromptError(f"'{path}' {wrong}; it cannot go on: start anew")
+    try:
+        return RunConfig.from_json(stored["config"]), stored
+    except (TypeError, ValueError) as error:  # a value of another type, after an edit by hand
+        raise HardpromptError(f"'{path}' holds options that are none: {error}") from None
 
 
 def read_results(folder: Path) -> dict[str, Any]:
@@ -89,7 +123,25 @@ def read_results(folder: Path) -> dict[str, Any]:
             f"'{folder}' has no results yet; finish it with: hardprompt search --resume "
             f"{shlex.quote(str(folder))}"
         )
-    return read_json(folder / RESULTS)
+    results = read_json(folder / RESULTS)
+    wrong = _wrong(results, RESULTS_SCHEMA, RESULTS_SHAPE)
+    if wrong is None and not results["best"]:
+        wrong = "is damaged: 'best' lists no prompt"
+    if wrong is not None:
+        raise HardpromptError(
+            f"'{folder / RESULTS}' {wrong}; make it anew with: hardprompt search --resume "
+            f"{shlex.quote(str(folder))}"
+        )
+    return results
+
+
+def _wrong(content: dict[str, Any], schema: str, shape: dict[str, Any]) -> str | None:
+    """Why a file of a run cannot be used, as half a sentence; None where it can."""
+    said = content.get("schema")
+    if isinstance(said, str) and said != schema:
+        return f"is of schema '{said}', this hardprompt reads '{schema}'"
+    found = fault(content, shape)
+    return None if found is None else f"is damaged: {found}"
 
 
 def write_results(folder: Path, results: dict[str, Any]) -> None:
@@ -110,6 +162,10 @@ def write_text(path: Path, text: str) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise HardpromptError(f"cannot read '{path}': {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise HardpromptError(f"cannot read '{path}': {error}") from None
+    if not isinstance(content, dict):
+        raise HardpromptError(f"cannot read '{path}': it is no JSON object")
     return content

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hardprompt import runs
-from hardprompt.errors import UsageError
+from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.presets import PRESETS
 from hardprompt.registry import hyperparameters, strategy_class, strategy_names
 from hardprompt.report.text import digits, escape, figure, quoted, table
@@ -75,13 +75,17 @@ def runs_table(folders: Sequence[Path]) -> str:
     """Runs, oldest first, with their best prompt."""
     if not folders:
         return "no runs yet; start one with: hardprompt search --task sentiment --len 5"
-    rows = []
-    for folder in folders:
-        if (folder / runs.RESULTS).is_file():
-            results = runs.read_results(folder)
-            best = results["best"][0]
-            test = figure(best["test"], digits(results))
-            rows.append([escape(str(folder)), test, quoted(best["text"])])
-        else:
-            rows.append([escape(str(folder)), "-", "(unfinished)"])
+    rows = [[escape(str(folder)), *_best_of(folder)] for folder in folders]
     return table(("run", "test", "best prompt"), rows, left=(0, 2))
+
+
+def _best_of(folder: Path) -> tuple[str, str]:
+    """The test figure and the text of a run's best prompt."""
+    if not (folder / runs.RESULTS).is_file():
+        return "-", "(unfinished)"
+    try:
+        results = runs.read_results(folder)
+    except HardpromptError:  # one damaged run must not hide the others
+        return "-", "(cannot be read)"
+    best = results["best"][0]
+    return figure(best["test"], digits(results)), quoted(best["text"])

@@ -13,6 +13,10 @@ from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.session import choose_metric, choose_template
 from hardprompt.tasks import Task, load_choice
 
+RUN_SCHEMA = "hardprompt.sweep.run/1"
+# What is varied, in its file as in a `SweepConfig`.
+VARIED = {"models": [str], "lengths": [int], "methods": [str], "seeds": [int]}
+
 
 @dataclass(frozen=True)
 class Part:
@@ -76,7 +80,7 @@ class SweepConfig:
         """A new folder that a sweep can go on in."""
         folder = runs.new_folder(root, "sweep", runs.slug(self.search.name))
         content = {
-            "schema": "hardprompt.sweep.run/1",
+            "schema": RUN_SCHEMA,
             "hardprompt": __version__,
             "config": self.search.to_json(),
             "models": list(self.models),
@@ -91,9 +95,9 @@ class SweepConfig:
     @classmethod
     def read(cls, folder: Path) -> SweepConfig:
         """As it was created; raises where the task has changed since."""
-        stored = runs.read_json(folder / runs.SWEEP)
-        varied = (tuple(stored[key]) for key in ("models", "lengths", "methods", "seeds"))
-        config = cls(RunConfig.from_json(stored["config"]), *varied)
+        shape = {**VARIED, "task": str}
+        search, stored = runs.read_made(folder / runs.SWEEP, RUN_SCHEMA, shape)
+        config = cls(search, *(tuple(stored[key]) for key in VARIED))
         if config.task().fingerprint() != stored["task"]:
             raise HardpromptError(
                 f"'{folder}' cannot be resumed, because the rows or words of its task have changed"

@@ -1,0 +1,63 @@
+"""Run folders that are damaged, of another edition, or called what no file can be."""
+
+import json
+
+import pytest
+
+from hardprompt import runs
+from hardprompt.errors import HardpromptError
+from tests.conftest import call
+
+CONFIG = {"schema": runs.RUN_SCHEMA, "config": {"task": "sentiment"}}
+
+
+def folder_of(root, run=None, results=None, name="a-run", file=runs.RUN):
+    """A run's folder with these files, each as text or as JSON."""
+    folder = root / name
+    folder.mkdir()
+    for place, content in ((file, run or CONFIG), (runs.RESULTS, results)):
+        if content is not None:
+            text = content if isinstance(content, str) else json.dumps(content)
+            (folder / place).write_text(text, encoding="utf8")
+    return folder
+
+
+DAMAGED = ["[]", "{}", "null", "[" * 200_000, {"schema": "hardprompt.run/9", "config": {}},
+           {"schema": runs.RUN_SCHEMA, "config": {"length": "x"}}]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+@pytest.mark.parametrize("mark", runs.COMMANDS)
+def test_what_a_run_goes_on_by_may_be_damaged(tmp_path, content, mark):
+    folder = folder_of(tmp_path, content, file=mark)
+    with pytest.raises(HardpromptError) as error:
+        call(runs.COMMANDS[mark], "--resume", folder)
+    assert mark in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "{}", "null", "[" * 200_000, '{"best": []}', {"schema": "hardprompt.results/9"}],
+    ids=range(6),
+)
+def test_results_may_be_damaged_or_of_another_edition(tmp_path, found_run, content):
+    good = runs.read_json(found_run / runs.RESULTS)
+    folder = folder_of(tmp_path, results=content)
+    whole = folder_of(tmp_path, results=good, name="b-run")
+    for command in (["inspect"], ["export"], ["try"]):
+        with pytest.raises(HardpromptError, match="results") as error:
+            call(*command, folder, *(["a text"] if command == ["try"] else []))
+        assert "\n" not in str(error.value)
+    listed = call("ls", "runs", "--output-dir", tmp_path).stdout.splitlines()
+    assert listed[2].split() == [str(folder), "-", "(cannot", "be", "read)"]
+    assert good["best"][0]["text"] in listed[3]
+    assert str(whole) in listed[3]
+
+
+def test_results_without_prompts_or_with_less_than_reports_need_are_damaged(tmp_path, found_run):
+    good = runs.read_json(found_run / runs.RESULTS)
+    for number, change in enumerate(({"best": []}, {"run": None}, {"timing": 3})):
+        folder = folder_of(tmp_path, results={**good, **change}, name=f"run-{number}")
+        with pytest.raises(HardpromptError, match=r"is damaged: .*search --resume"):
+            runs.read_results(folder)
