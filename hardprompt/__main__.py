@@ -32,9 +32,15 @@ def main() -> None:
             raise
         click.echo(f"error: {NO_MEMORY}", err=True)
         sys.exit(HardpromptError.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe has gone; nothing is left to say
-        sys.exit(0)
+    except OSError as error:
+        click.echo(f"error: {_said(error)}", err=True)
+        sys.exit(HardpromptError.exit_code)
+
+
+def _said(error: OSError) -> str:
+    """What the system refused and where, as a full disk or a folder that may not be read."""
+    place = "" if error.filename is None else f": '{error.filename}'"
+    return f"{error.strerror or error}{place}"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from dataclasses import replace
@@ -48,10 +49,22 @@ if TYPE_CHECKING:
     from hardprompt.session import Session
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-INTERRUPTED = 130
+STDOUT = 1  # its number, whatever has become of `sys.stdout`
 
 
-@click.group(context_settings={**CONTEXT, "auto_envvar_prefix": "HARDPROMPT"})
+class Commands(click.Group):
+    """All commands. The reader of a pipe may leave, as `head` does: that is no failure, as click
+    would have it, and nothing is left to say."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)  # for what is still to be flushed
+            return 0
+
+
+@click.group(cls=Commands, context_settings={**CONTEXT, "auto_envvar_prefix": "HARDPROMPT"})
 @click.version_option(__version__, prog_name="hardprompt")
 def main() -> None:
     """Find the words that make a frozen language model solve a task.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -227,10 +228,10 @@ class HardPrompt:
 
 def find_prompt(run: str | None, root: Path, number: int = 0) -> HardPrompt:
     """A prompt by its file, or by its run: a name, a folder, or `latest` (None: the same)."""
-    if run is not None and (Path(run).is_file() or run.endswith(".json")):
+    if run is not None and (os.path.isfile(run) or run.endswith(".json")):
         if number:
             raise UsageError(f"'{run}' holds one prompt; a number is for the table of a run")
-        if not Path(run).is_file():
+        if not os.path.isfile(run):
             raise UsageError(f"no prompt file '{run}'")
         return HardPrompt.load(run)
     return HardPrompt.from_run(runs.find(run, root), number)

@@ -84,8 +84,11 @@ def find(name: str | None, root: Path, mark: str = RUN) -> Path:
             raise UsageError(f"no run under '{root}'; start one with: hardprompt {command}")
         return found[-1]
     for folder in (Path(name), root / name):
-        if (folder / mark).is_file():
-            return folder
+        try:
+            if (folder / mark).is_file():
+                return folder
+        except OSError as error:
+            raise UsageError(f"cannot look for a run in '{folder}': {error.strerror}") from None
     if mark == RUN:
         raise UsageError(
             f"no run '{name}'; 'hardprompt ls runs' shows what there is, and '{LATEST}' is the "
