@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 import click
 
@@ -15,11 +16,13 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Runs the command line and exits: 0, 1 for a failure, 2 for misuse, 130 when interrupted."""
+    if isinstance(sys.stdout, TextIOWrapper):  # what a terminal cannot show is written out
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = group.main(prog_name="hardprompt", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except HardpromptError as error:
-        click.echo(f"error: {error}", err=True)
+        _print_error(str(error))
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
@@ -30,11 +33,18 @@ def main() -> None:
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        click.echo(f"error: {NO_MEMORY}", err=True)
+        _print_error(NO_MEMORY)
         sys.exit(HardpromptError.exit_code)
     except OSError as error:
-        click.echo(f"error: {_said(error)}", err=True)
+        _print_error(_said(error))
         sys.exit(HardpromptError.exit_code)
+
+
+def _print_error(message: str) -> None:
+    """One line: names in files may hold line ends, or what steers a terminal."""
+    from hardprompt.report.text import escape
+
+    click.echo(f"error: {escape(message)}", err=True)
 
 
 def _said(error: OSError) -> str:

@@ -53,3 +53,41 @@ def test_names_that_are_too_long_for_a_path_are_one_line(found_run, tmp_path):
     assert done.returncode == 1
     assert done.stderr.decode().startswith("error: File name too long: '")
     assert done.stderr.count(b"\n") == 1
+
+
+def test_json_and_exports_are_utf8_and_tables_are_readable_in_any_encoding(found_run):
+    latin = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    text = "caf\xe9 \u2615 \U0001f600"
+    done = run("try", found_run, text, "--json", env=latin, stdout=subprocess.PIPE)
+    assert json.loads(done.stdout)["texts"][0]["text"] == text
+    done = run("try", found_run, text, env=latin, stdout=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "caf\xe9 \\u2615 \\U0001f600" in done.stdout.decode("latin-1")
+
+
+def test_names_in_files_steer_no_terminal(tmp_path, tiny_folder):
+    """Of labels, fields and tasks: such files are from elsewhere."""
+    red, turn = "red\x1b[31m", "turned\u202e"
+    lines = [f"a day number {n},{(red, turn)[n % 2]}" for n in range(24)]
+    data = tmp_path / "data.csv"
+    data.write_text("\n".join(["text,label", *lines]), encoding="utf8")
+    options = ["--data", data, "--labels", f"{red}=bad,{turn}=good", "--model", tiny_folder]
+    quick = ["--len", 1, "--budget", 3, "--search-rows", 8, "--output-dir", tmp_path / "runs"]
+    texts = tmp_path / "in.txt"
+    texts.write_text("a day\n", encoding="utf8")
+    found = call("search", *options, *quick)
+    shown = found.output + call("inspect", "--output-dir", tmp_path / "runs").output
+    used = call("predict", "--output-dir", tmp_path / "runs", "--input", texts).stderr
+    for output in (shown, used):
+        assert "\x1b" not in output
+        assert "\u202e" not in output
+    assert "red\\x1b[31m = bad, turned\\u202e = good" in shown
+
+
+def test_an_error_is_one_line_whatever_a_file_names(tmp_path):
+    data = tmp_path / "data.csv"
+    data.write_text('"te\nxt","la\x1b[2Jbel"\na,b\n', encoding="utf8")
+    done = run("check", "--data", data)
+    assert done.returncode == 2
+    assert done.stderr.endswith(b"Did you mean 'te\\nxt'?\n")
+    assert done.stderr.count(b"\n") == 1

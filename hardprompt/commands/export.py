@@ -35,7 +35,7 @@ def export(run: str | None, to: str, output: Path | None, number: int, output_di
 
     content = exported(find_prompt(run, output_dir, number - 1), to)
     if output is None:
-        click.echo(content, nl=False)
+        click.echo(content.encode(), nl=False)  # like a file, whatever the terminal's settings are
         return
     with written_whole(output) as file:
         file.write(content)

@@ -95,7 +95,9 @@ def _counts(tally: Tally) -> str:
     """How many rows got which label, or a text."""
     if tally.written:
         return f"{tally.written:,}"
-    counts = (f"{label} {n:,}" for label, n in tally.labels.most_common())
+    from hardprompt.report.text import escape
+
+    counts = (f"{escape(label)} {n:,}" for label, n in tally.labels.most_common())
     return ", ".join(counts) or "nothing"
 
 

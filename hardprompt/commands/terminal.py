@@ -26,7 +26,8 @@ def prepare_libraries(*, verbose: bool = False) -> None:
 
 
 def print_json(content: Any) -> None:
-    click.echo(json.dumps(content, ensure_ascii=False, indent=1))
+    """In UTF-8, as JSON is, whatever the terminal's settings are."""
+    click.echo(json.dumps(content, ensure_ascii=False, indent=1).encode())
 
 
 def print_notes(notes: Iterable[str]) -> None:

@@ -18,7 +18,7 @@ def header(session: Session, example: str, seconds: float | None) -> str:
     sets = session.config.label_sets
     chosen = f"each prompt with the best of {len(sets)} sets of label words: "
     lines = {
-        **({"words": chosen + escape("; ".join(map(" | ".join, sets)))} if sets else {}),
+        **({"words": chosen + "; ".join(map(" | ".join, sets))} if sets else {}),
         "strategy": f"{session.config.strategy} ({session.reason})",
         "space": f"{len(space.tokens):,} tokens ({session.config.vocabulary}), "
         f"{_lengths(session)}: {space.size_text} prompts",
@@ -45,7 +45,7 @@ def _subject(session: Session, example: str) -> dict[str, str]:
         "task": f"{task.name} {task.version}".strip() + f"; {splits} rows",
         **_answers(session),
         "template": f"{session.template.source}  ({session.template_name})",
-        "example": escape(example),
+        "example": example,
         "scoring": session.model.way,
     }
 
@@ -70,7 +70,7 @@ def _answers(session: Session) -> dict[str, str]:
 
 
 def _written(lines: dict[str, str], notes: list[str]) -> str:
-    text = "\n".join(f"{name:<9} {value}" for name, value in lines.items())
+    text = "\n".join(f"{name:<9} {escape(value)}" for name, value in lines.items())
     return text + "".join(f"\nnote      {escape(note)}" for note in notes)
 
 

@@ -16,7 +16,7 @@ def inspect_report(results: dict[str, Any], top: int = 10) -> str:
     """Every section of `hardprompt inspect`."""
     sections = [
         f"run       {escape(results['run'])}\n"
-        f"task      {results['task']['name']}, model {escape(results['model']['name'])}, "
+        f"task      {escape(results['task']['name'])}, model {escape(results['model']['name'])}, "
         f"template {escape(results['template'])}",
         search_report(results, top),
         *_answers(results),
@@ -63,7 +63,10 @@ def _flips(results: dict[str, Any]) -> str:
         f"{len(better)} become right, {len(worse)} wrong"
     )
     shown = better[: FLIPS // 2] + worse[: FLIPS // 2]
-    rows = [[f"{f['empty']} -> {f['best']}", f["label"], _short(f["text"])] for f in shown]
+    rows = [
+        [escape(f"{f['empty']} -> {f['best']}"), escape(f["label"]), _short(f["text"])]
+        for f in shown
+    ]
     return title + ("\n" + table(("change", "label", "text"), rows, left=(0, 1, 2)) if rows else "")
 
 

@@ -131,7 +131,8 @@ def _sentences(results: dict[str, Any]) -> list[str]:
     if "label_sets" in results:
         lines.append(
             f"-> the label words, of {len(results['label_sets'])} sets, that suit the prompt best "
-            f"on the search rows; elsewhere {' | '.join(results['task']['labels'].values())}."
+            f"on the search rows; elsewhere "
+            f"{escape(' | '.join(results['task']['labels'].values()))}."
         )
     if best["source"] != "manual" and results["prior"] is not None:
         lines += prior_warning(results["prior"])
