@@ -7,6 +7,7 @@ import pytest
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.tasks import load_task
 from hardprompt.tasks.write import write_task
+from tests.conftest import call
 
 ROWS = "".join(json.dumps({"text": f"row {i}", "label": "ab"[i % 2]}) + "\n" for i in range(8))
 GOOD = """
@@ -104,3 +105,13 @@ def test_texts_shared_with_train_are_counted_in_all_rows(tmp_path):
     notes = load_task(str(folder), search_rows=8, dev_rows=8).notes
     for split in ("dev", "test"):
         assert f"40 texts of {split} are also in train" in notes
+
+
+def test_a_task_can_be_read_whatever_its_folder_is_called(tmp_path):
+    """Its comments name the folder, and end with their line."""
+    data = tmp_path / "data.csv"
+    rows = [f"a day number {n},{'ab'[n % 2]}" for n in range(12)]
+    data.write_text("\n".join(["text,label", *rows]), encoding="utf8")
+    folder = tmp_path / "two\nlines\x01"
+    assert call("new-task", data, "--output", folder).exit_code == 0
+    assert [label.name for label in load_task(str(folder)).labels] == ["a", "b"]
