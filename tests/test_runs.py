@@ -5,7 +5,8 @@ import json
 import pytest
 
 from hardprompt import runs
-from hardprompt.errors import HardpromptError
+from hardprompt.config import RunConfig
+from hardprompt.errors import HardpromptError, UsageError
 from tests.conftest import call
 
 CONFIG = {"schema": runs.RUN_SCHEMA, "config": {"task": "sentiment"}}
@@ -61,3 +62,12 @@ def test_results_without_prompts_or_with_less_than_reports_need_are_damaged(tmp_
         folder = folder_of(tmp_path, results={**good, **change}, name=f"run-{number}")
         with pytest.raises(HardpromptError, match=r"is damaged: .*search --resume"):
             runs.read_results(folder)
+
+
+def test_names_that_are_no_utf8_are_refused_before_the_search(tmp_path):
+    """Results name their folder and their data, and no file holds such a name."""
+    with pytest.raises(UsageError, match="--output-dir holds half a character"):
+        runs.create(tmp_path / "r\udcff", RunConfig())
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UsageError, match="a path holds half a character"):
+        RunConfig(data="x\udcff.csv")
