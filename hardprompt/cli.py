@@ -83,7 +83,7 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
             raise click.BadParameter(f"it is written name=value, got '{value}'")
         try:
             found.append((key, json.loads(text)))
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # no JSON, or none that Python reads
             found.append((key, text))
     return tuple(found)
 
@@ -151,7 +151,9 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     help="Go on with a run (the latest by default); its own options win.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--top", type=int, default=10, show_default=True, help="Prompts to print.")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=10, show_default=True, help="Prompts to print."
+)
 @JSON
 @click.option("-q", "--quiet", is_flag=True, help="Print only the best prompt.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
@@ -287,7 +289,9 @@ def _silent(show: dict[str, Any]) -> bool:
 
 @main.command()
 @RUN
-@click.option("--top", type=int, default=10, show_default=True, help="Prompts to print.")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=10, show_default=True, help="Prompts to print."
+)
 @click.option(
     "--probe", is_flag=True, help="Measure what each word of every listed prompt is worth."
 )

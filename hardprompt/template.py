@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from hardprompt.errors import UsageError
 
+WIDEST = 9  # digits of a slot's width: Python reads no number of thousands
 PLACEHOLDER = re.compile(r"\{([a-z]+)(?::(\d+))?\}")
 
 
@@ -158,6 +159,8 @@ def _parts(source: str, text: str) -> tuple[Part, ...]:
 def _placeholder(source: str, match: re.Match[str]) -> Slot | None:
     name, width = match.groups()
     if name == "prompt":
+        if width is not None and len(width) > WIDEST:
+            raise _bad(source, f"a slot of {width[:WIDEST]}... tokens is too wide")
         return Slot(None if width is None else int(width))
     if name in ("text", "source") and width is None:
         return None

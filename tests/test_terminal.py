@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hardprompt.errors import UsageError
+from hardprompt.template import Template
 from tests.conftest import call
 
 FULL = Path("/dev/full")  # a disk without space
@@ -91,3 +92,27 @@ def test_an_error_is_one_line_whatever_a_file_names(tmp_path):
     assert done.returncode == 2
     assert done.stderr.endswith(b"Did you mean 'te\\nxt'?\n")
     assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["search", "--search-rows", "\u00b2"], "a number of rows, 1 or more"),
+        (["search", "--batch-size", "9" * 5000], "a number of rows, 1 or more"),
+        (["sweep", "--len", "1," + "9" * 5000], "numbers with commas"),
+        (["inspect", "--top", "-3"], "--top"),
+        (["search", "--top", "0"], "--top"),
+    ],
+)
+def test_numbers_that_are_none_are_misuse(args, message):
+    result = call(*args)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 100_000])
+def test_settings_that_python_reads_as_no_json_are_misuse(value):
+    with pytest.raises(UsageError, match="width"):
+        call("search", "--strategy", "beam", "--set", f"width={value}", "--dry-run")
+    with pytest.raises(UsageError, match="tokens is too wide"):
+        Template.parse("{prompt:" + "9" * 5000 + "} {text}")

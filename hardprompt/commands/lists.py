@@ -9,11 +9,20 @@ def words(_: click.Context, __: click.Parameter, value: str) -> list[str]:
     return [word.strip() for word in value.split(",") if word.strip()]
 
 
+def whole(word: str) -> int | None:
+    """A number in digits; None: it is none, or one of thousands of digits."""
+    try:
+        return int(word) if word.isdecimal() else None
+    except ValueError:
+        return None
+
+
 def numbers(context: click.Context, option: click.Parameter, value: str) -> list[int]:
-    found = words(context, option, value)
-    if not all(word.isdecimal() for word in found):
+    found = [whole(word) for word in words(context, option, value)]
+    known = [number for number in found if number is not None]
+    if len(known) < len(found):
         raise click.BadParameter(f"numbers with commas between them, got '{value}'")
-    return [int(word) for word in found]
+    return known
 
 
 SEEDS = click.option(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from hardprompt import runs
-from hardprompt.commands.lists import words
+from hardprompt.commands.lists import whole, words
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -21,9 +21,10 @@ def number_or(word: str) -> Callable[[click.Context, click.Parameter, str], int 
     def parse(_: click.Context, __: click.Parameter, value: str) -> int | None:
         if value == word:
             return None
-        if not value.isdigit() or int(value) < 1:
+        number = whole(value)
+        if number is None or number < 1:
             raise click.BadParameter(f"a number of rows, 1 or more, or '{word}', got '{value}'")
-        return int(value)
+        return number
 
     return parse
 
