@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hardprompt.errors import UsageError
 
 WIDEST = 9  # digits of a slot's width: Python reads no number of thousands
-PLACEHOLDER = re.compile(r"\{([a-z]+)(?::(\d+))?\}")
+PLACEHOLDER = re.compile(r"\{([A-Za-z]+)(?::(\d+))?\}")
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,27 @@ def test_label_words_are_shown_as_the_model_reads_them(
     assert shown in found("--data", path, "--labels", labels, code=code)[kind]["message"]
 
 
+def test_two_spellings_of_a_label_are_said(tmp_path, balanced):
+    path = csv_of(tmp_path / "r.csv", [*balanced, *rows(50, "NEG", "day")])
+    kinds = found("--data", path, "--labels", "neg=terrible,pos=great,NEG=awful", code=0)
+    assert kinds["alike"]["message"].endswith(": 'neg', 'NEG'")
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "said"),
+    [
+        ("r.csv", "text;label", "separated by commas, not semicolons"),
+        ("r.csv", "text\tlabel", "separated by commas, not tabs"),
+        ("r.tsv", "text,label", "separated by tabs, not commas"),
+    ],
+)
+def test_columns_that_are_separated_otherwise_are_named(tmp_path, name, header, said):
+    mark = header[4]
+    (tmp_path / name).write_text(f"{header}\ngood{mark}pos\n")
+    with pytest.raises(HardpromptError, match=said):
+        draft_of(TaskChoice(data=str(tmp_path / name)))
+
+
 @pytest.mark.parametrize(
     ("template", "said"),
     [

@@ -56,6 +56,7 @@ def test_the_label_stands_anywhere_in_the_whole_row(source, prompts, rendered):
         ("{text} {label}", "needs {prompt} at least once"),
         ("{text} {text} {prompt}", "exactly once"),
         ("{prompt} {txt}", "no placeholder {txt}"),
+        ("{prompt} {text} {Label}", "no placeholder {Label}"),
         ("{prompt} {text} {prompt}", "several slots need their widths"),
         ("{prompt:0} {text}", "1 token or more"),
         ("{prompt} {text} {label} {label}", "takes {label} once"),

@@ -117,7 +117,7 @@ def _with_header(
     names: list[str] | None = None
     for line, cells in rows:
         if names is None:
-            names = _names(path, cells)
+            names = _names(path, cells, separators)
             continue
         if len(cells) != len(names):
             raise HardpromptError(
@@ -127,14 +127,21 @@ def _with_header(
         yield Record(line, dict(zip(names, cells, strict=True)))
 
 
-def _names(path: Path, cells: list[str]) -> list[str]:
+def _names(path: Path, cells: list[str], separators: str) -> list[str]:
     names = [name.strip() for name in cells]
+    others = [name for name, mark in OTHERS.items() if mark in names[0] and name != separators]
+    if len(names) == 1 and others:  # spreadsheets of many countries write CSV with semicolons
+        raise HardpromptError(
+            f"{path}: the first line '{names[0]}' is a single column; columns are separated by "
+            f"{separators}, not {others[0]}"
+        )
     for name in names:
         if names.count(name) > 1:
             raise HardpromptError(f"{path}: the first line names the column '{name}' twice")
     return names
 
 
+OTHERS = {"semicolons": ";", "tabs": "\t", "commas": ","}
 READERS: dict[str, Callable[[Path, str], Iterator[Record]]] = {
     ".jsonl": _read_jsonl,
     ".csv": _read_csv,

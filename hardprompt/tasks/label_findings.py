@@ -17,6 +17,7 @@ def label_findings(draft: Draft) -> Iterator[Finding]:
     """Labels that break a search, and what makes its figures say less than they seem."""
     yield from _rare(draft)
     yield from _words(draft)
+    yield from _alike(draft)
     yield from _missing(draft)
     for name, part in files_of(draft).items():
         yield from _balance(draft, name, part)
@@ -41,6 +42,17 @@ def _words(draft: Draft) -> Iterator[Finding]:
         first, second = equal
         message = f"'{first.name}' and '{second.name}' have the same label word '{first.word}'"
         yield Finding("collision", message, breaks=True)
+
+
+def _alike(draft: Draft) -> Iterator[Finding]:
+    """Two spellings of what may be one label."""
+    spelt: dict[str, list[str]] = {}
+    for name in draft.classes.names:
+        spelt.setdefault(name.casefold(), []).append(name)
+    for names in spelt.values():
+        if len(names) > 1:
+            message = f"labels that differ in capital letters alone: {listed(map(repr, names))}"
+            yield Finding("alike", message)
 
 
 def _missing(draft: Draft) -> Iterator[Finding]:
