@@ -18,10 +18,12 @@ KINDS = {
     NoneType: "null",
 }
 NUMBERS: dict[type, type] = {int: Integral, float: Real}  # numpy's among them
+MOST = 10**15  # beyond, arrays and loops have no sizes, and infinity has no JSON
 
 
 def check_settings(name: str, cls: type, settings: Mapping[str, Any]) -> None:
-    """Refuses values of another kind than a strategy's fields have; raises `UsageError`.
+    """Refuses values of another kind than a strategy's fields have, and numbers that are not finite
+    or past all use; raises `UsageError`.
 
     Fields of kinds that are not known here are their strategy's own care.
     """
@@ -35,6 +37,11 @@ def check_settings(name: str, cls: type, settings: Mapping[str, Any]) -> None:
             accepted = " or ".join(KINDS[kind] for kind in kinds)
             got = f"'{value}'" if isinstance(value, str) else json.dumps(value, default=repr)
             raise UsageError(f"strategy '{name}': {key} must be {accepted}, got {got}")
+        number = kinds and not isinstance(value, str | NoneType)
+        if number and not -MOST <= value <= MOST:  # NaN is not
+            raise UsageError(
+                f"strategy '{name}': {key} must be between {-MOST:g} and {MOST:g}, got {value}"
+            )
 
 
 def _kinds(hint: Any) -> tuple[type, ...]:

@@ -205,6 +205,21 @@ def test_a_value_of_another_kind_is_one_line(name, field, value, message):
         make_strategy(name, {field: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "value", "shown"),
+    [
+        ("random", "batch", 10**20, 10**20),
+        ("anneal", "heat", float("inf"), "inf"),
+        ("relax", "logit", float("nan"), "nan"),
+        ("relax", "lr", -1e300, r"-1e\+300"),
+    ],
+)
+def test_a_number_past_all_use_is_one_line(name, field, value, shown):
+    limits = r"must be between -1e\+15 and 1e\+15"
+    with pytest.raises(UsageError, match=f"^strategy '{name}': {field} {limits}, got {shown}$"):
+        make_strategy(name, {field: value})
+
+
 def test_a_whole_number_is_a_number_and_none_where_it_may_be():
     assert make_strategy("swap", {"explore": 1, "temperature": None}).explore == 1
     assert make_strategy("anneal", {"near": np.float64(0.5), "chains": np.int64(3)})
