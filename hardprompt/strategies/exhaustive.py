@@ -27,13 +27,14 @@ class Exhaustive(Strategy):
 
     def search(self) -> Script:
         prompts = every_prompt(self.space)
-        best = np.full(self.keep, np.inf)  # losses of the best so far, ascending
+        keep = min(self.keep, self.space.size)
+        best = np.full(keep, np.inf)  # losses of the best so far, ascending
         while rows := list(islice(prompts, self.batch)):
             # The bar is the keep-th best loss: whoever fails it cannot be among them.
             bar = np.full(len(rows), best[-1])
             told = yield Batch(ids=np.array(rows, dtype=np.int64), bar=bar)
             finished = told.trusted()
-            best = np.sort(np.append(best, finished[np.isfinite(finished)]))[: self.keep]
+            best = np.sort(np.append(best, finished[np.isfinite(finished)]))[:keep]
 
 
 def every_prompt(space: SearchSpace) -> Iterator[IntArray]:

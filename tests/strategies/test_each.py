@@ -59,6 +59,12 @@ def test_exhaustive_keeps_the_best_when_the_bar_is_honoured():
     assert (rows[np.argsort(loss, kind="stable")[:5]] == rows[best]).all()
 
 
+def test_exhaustive_may_keep_more_than_there_are():
+    space = planted_space(4, 2)
+    talk = converse(Exhaustive(keep=10**15), PlantedObjective(space), 10**6)
+    assert all(told.exact.all() for _, told in talk)
+
+
 def test_beam_with_the_whole_vocabulary_finds_a_separable_optimum():
     space = planted_space(10, 3)  # the planted loss is a sum over places: greedy is enough
     objective = PlantedObjective(space)
