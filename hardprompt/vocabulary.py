@@ -137,7 +137,8 @@ def _from_file(codec: Codec, path: Path, notes: list[str]) -> list[tuple[int, st
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf8").split("\n")
+        # Some editors begin a file with a mark, which would be part of its first word.
+        return path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise UsageError(
             f"no vocabulary or word file '{path}'; --vocab takes words, ascii, all or a file "

@@ -119,6 +119,17 @@ def test_kinds_nest_and_files_are_read(codec, tokenizer, tmp_path):
     assert {codec.piece([int(t)]).strip().lower() for t in top.tokens} <= {"the", "of", "and"}
 
 
+def test_a_mark_at_the_beginning_of_a_word_file_is_no_part_of_its_first_word(
+    codec, tokenizer, tmp_path
+):
+    file, ban = tmp_path / "words.txt", tmp_path / "ban.txt"
+    file.write_text("movie\nfilm\n", encoding="utf-8-sig")
+    ban.write_text("film\n", encoding="utf-8-sig")
+    found = Vocabulary.build(codec, len(tokenizer), str(file), ban=ban)
+    assert [codec.piece([int(token)]) for token in found.tokens] == [" movie"]
+    assert not found.notes
+
+
 def test_an_empty_vocabulary_is_refused(codec, tokenizer, tmp_path):
     file = tmp_path / "words.txt"
     file.write_text("great\n", encoding="utf8")
