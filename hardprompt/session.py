@@ -45,7 +45,7 @@ from hardprompt.tasks import Task, load_choice
 from hardprompt.template import Template
 from hardprompt.types import Batch, IntArray
 from hardprompt.verbalizers.joint import JointObjective, after_words, token_sets, words_price
-from hardprompt.vocabulary import Vocabulary
+from hardprompt.vocabulary import KINDS, Vocabulary
 
 ONLY_SEARCH = (
     "--labels auto belongs to hardprompt search; hardprompt labels finds words to give elsewhere"
@@ -283,10 +283,16 @@ class Session:
             "model": self.model.info.fingerprint,
             "dtype": self.precision,
             "template": self.template.source,
-            "vocabulary": [self.config.vocabulary, len(self.vocabulary.tokens)],
+            "vocabulary": self._searched_words(),
             **versions(),
             "optuna": optuna.__version__,
         }
+
+    def _searched_words(self) -> list[Any]:
+        """What must stay of the vocabulary; files may change, our own words only with us."""
+        config, found = self.config, self.vocabulary
+        from_files = config.ban is not None or config.vocabulary not in KINDS
+        return [config.vocabulary, len(found.tokens), *([found.digest] if from_files else [])]
 
 
 def versions() -> dict[str, str]:

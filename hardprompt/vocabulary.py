@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -43,6 +44,11 @@ class Vocabulary:
     tokens: IntArray  # (v,)
     kind: str
     notes: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """What tells its tokens from as many others."""
+        return hashlib.sha256(self.tokens.astype("<i8").tobytes()).hexdigest()[:16]
 
     @classmethod
     def build(

@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hardprompt.config import RunConfig
 from hardprompt.errors import UsageError
 from hardprompt.models.codec import Codec
 from hardprompt.selection import diverse, readable_pick, shortlist
+from hardprompt.session import Session
 from hardprompt.study import Found
 from hardprompt.template import Template
 from hardprompt.testing import planted_space
@@ -128,6 +130,20 @@ def test_a_mark_at_the_beginning_of_a_word_file_is_no_part_of_its_first_word(
     found = Vocabulary.build(codec, len(tokenizer), str(file), ban=ban)
     assert [codec.piece([int(token)]) for token in found.tokens] == [" movie"]
     assert not found.notes
+
+
+@pytest.mark.parametrize("option", ["vocabulary", "ban"])
+def test_as_many_other_words_in_a_file_are_another_search(
+    tiny_folder, task_folder, tmp_path, option
+):
+    file = tmp_path / "words.txt"
+    given = {"task": str(task_folder), "model": str(tiny_folder), "length": 2, option: str(file)}
+    config, headers = RunConfig(**given), []
+    for words in ("movie film", "movie day", "day movie"):
+        file.write_text("\n".join(words.split()), encoding="utf8")
+        headers.append(Session.prepare(config).header())
+    assert headers[0]["vocabulary"][:2] == headers[1]["vocabulary"][:2]
+    assert headers[0] != headers[1] == headers[2]
 
 
 def test_an_empty_vocabulary_is_refused(codec, tokenizer, tmp_path):
