@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hardprompt.strategies.base import Script, Strategy, at_least, share
+from hardprompt.strategies.base import Script, Strategy, at_least, counts_with, share
 from hardprompt.types import Batch, FloatArray, IntArray
 
 TRIES = 20  # draws of an edit before one that was seen before is let through
@@ -39,6 +39,7 @@ class Anneal(Strategy):
         at_least(1, likest=self.likest)
         at_least(0, heat=self.heat, cold=self.cold)
         share(resize=self.resize, near=self.near)
+        counts_with(self, "near above 0", self.near > 0, "likest")
 
     def search(self) -> Script:
         n = max(self.starts, self.space.own_seeds)

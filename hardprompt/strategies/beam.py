@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hardprompt.strategies.base import Script, Strategy, at_least, one_of
+from hardprompt.strategies.base import Script, Strategy, at_least, counts_with, one_of
 from hardprompt.strategies.fluent import drawn_tokens
 from hardprompt.types import EMPTY, Batch, Feedback, IntArray
 
@@ -40,6 +40,7 @@ class Beam(Strategy):
         at_least(1, width=self.width)
         one_of(SOURCES, propose=self.propose)
         one_of(KEPT, keep=self.keep)
+        counts_with(self, "propose=mixed or propose=model", self.propose != "random", "likely")
         for field, value in (("branch", self.branch), ("likely", self.likely)):
             if value is not None:
                 at_least(1, **{field: value})

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from hardprompt.strategies.base import Script, Strategy, at_least, one_of, share
+from hardprompt.strategies.base import Script, Strategy, at_least, counts_with, one_of, share
 from hardprompt.strategies.fluent import HOLE, Writer
 from hardprompt.strategies.phrases import Draft, Phrase, Place, parse
 from hardprompt.types import Batch, Feedback, IntArray
@@ -54,8 +54,9 @@ class Edit(Strategy):
         at_least(1, starts=self.starts, near=self.near, likely=self.likely, longest=self.longest)
         at_least(0, heat=self.heat)
         share(written=self.written)
-        if self.steps is not None:
-            at_least(1, steps=self.steps)
+        counts_with(self, "accept=anneal", self.accept == "anneal", "heat")
+        counts_with(self, "written below 1", self.written < 1, "near")
+        at_least(1, steps=1 if self.steps is None else self.steps)
 
     def search(self) -> Script:
         self._seen: set[bytes] = set()

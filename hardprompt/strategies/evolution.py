@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from hardprompt.space import SearchSpace
-from hardprompt.strategies.base import Script, Strategy, at_least, one_of, share
+from hardprompt.strategies.base import Script, Strategy, at_least, counts_with, one_of, share
 from hardprompt.strategies.fluent import drawn_tokens, first_prompts
 from hardprompt.strategies.probe import Probe
 from hardprompt.types import EMPTY, Batch, BoolArray, Feedback, FloatArray, IntArray
@@ -56,6 +56,8 @@ class Evolution(Strategy):
         if self.elites is not None:
             at_least(0, elites=self.elites)
         one_of(CROSSOVERS, crossover=self.crossover)
+        for name, share_ in (("keep", "probe"), ("neighbours", "near"), ("likely", "fluent")):
+            counts_with(self, f"{share_} above 0", getattr(self, share_) > 0, name)
 
     def search(self) -> Script:
         self._seen: set[bytes] = set()

@@ -11,7 +11,7 @@ import numpy as np
 
 from hardprompt.front import by_fronts, nondominated
 from hardprompt.quiet import quiet_optuna
-from hardprompt.strategies.base import Script, Strategy, at_least, one_of, share
+from hardprompt.strategies.base import Script, Strategy, at_least, counts_with, one_of, share
 from hardprompt.strategies.fluent import first_prompts
 from hardprompt.strategies.optuna_spaces import LIKELY, Axes, Layout, shortlist
 from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray
@@ -59,11 +59,22 @@ class Optuna(Strategy):
         at_least(1, starts=self.starts, batch=self.batch)
         at_least(2, memory=self.memory, population=self.population)
         share(fluent=self.fluent)
+        axes, learns = self._over_axes, self.sampler in ("tpe", "gp")
+        counts_with(self, "shortlists", not axes, "width")
+        counts_with(self, "axes", axes, "axes")
+        counts_with(self, "shortlists of tpe and gp", learns and not axes, "elite")
+        counts_with(self, "tpe and gp", learns, "memory")
+        counts_with(self, "samplers other than cmaes", self.sampler != "cmaes", "renew")
+        counts_with(self, "sampler=nsga2", self.pareto, "population")
 
     @property
     def pareto(self) -> bool:
         """Whether a front is searched, not one best prompt."""
         return self.sampler == "nsga2"
+
+    @property
+    def _over_axes(self) -> bool:
+        return self.over == "axes" or self.sampler == "cmaes"
 
     def search(self) -> Script:
         self._seen: set[bytes] = set()
@@ -75,8 +86,7 @@ class Optuna(Strategy):
             self._seen.update(row.tobytes() for row in first)
             yield from self._measure(first)
             first = self.space.random(self.rng, self.starts)
-        over_axes = self.over == "axes" or self.sampler == "cmaes"
-        axes = Axes(self.space, self.axes) if over_axes else None
+        axes = Axes(self.space, self.axes) if self._over_axes else None
         # CMA-ES is told in generations of its own, and its time does not grow.
         batches = count() if self.sampler == "cmaes" else range(-(-self.renew // self.batch))
         while True:

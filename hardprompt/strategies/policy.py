@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from hardprompt.strategies.base import Script, Strategy, at_least, one_of
+from hardprompt.strategies.base import Script, Strategy, at_least, counts_with, one_of
 from hardprompt.strategies.fluent import HOLE, Writer, last_written
 from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray
 
@@ -62,6 +62,7 @@ class Policy(Strategy):
         at_least(2, samples=self.samples)
         at_least(1, hidden=self.hidden, patience=self.patience)
         at_least(0, prior=self.prior, lr=self.lr, decay=self.decay, clip=self.clip)
+        counts_with(self, "generator=mlp", self.generator == "mlp", "hidden")
         if self.shortlist is not None:
             at_least(1, shortlist=self.shortlist)
 

@@ -45,7 +45,8 @@ class Relax(Strategy):
     projection: str = "straight-through"
     steps: int = 30  # of a descent at most; fewer where the budget would end before
     optimizer: str = "adam"
-    lr: float | None = None  # None: 0.1 for points, 0.003 with a network, 0.3 for logits
+    # None: 0.1 for points, 1 for langevin's, 0.003 with a network, 0.3 for logits
+    lr: float | None = None
     decay: float = 0.0
     raw: bool = False  # lengths in the embeddings' own units, not in those of a usual coordinate
     hidden: int = 64  # width of the network
@@ -71,6 +72,10 @@ class Relax(Strategy):
         at_least(0, temperature=self.temperature, coldest=self.coldest, samples=self.samples)
         if self.projection == "gumbel" and self.encoder != "none":
             raise ValueError("projection gumbel trains logits and takes encoder none")
+        counts_with(self, "encoder=mlp or encoder=lstm", self.encoder != "none", "hidden")
+        counts_with(self, "other projections", self.projection != "gumbel", "raw")
+        prompts = self.projection in ASKS_PROMPTS
+        counts_with(self, f"projection={' or '.join(ASKS_PROMPTS)}", prompts, "check")
         for projection, names in OWN.items():
             counts_with(self, f"projection={projection}", self.projection == projection, *names)
 

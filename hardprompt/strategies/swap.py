@@ -90,6 +90,8 @@ class Swap(Strategy):
             raise ValueError("accept=anneal needs a temperature, or several starts to see spread")
         counts_with(self, "accept=anneal", self.accept == "anneal", "temperature")
         counts_with(self, "accept=better", self.accept == "better", "buffer")
+        counts_with(self, "fluent above 0", self.fluent > 0, "likely")
+        counts_with(self, "probe above 0", self.probe > 0, "keep")
         counts_with(self, "accept=always or accept=anneal", self.accept != "better", "stay")
 
     def search(self) -> Script:

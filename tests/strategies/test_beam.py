@@ -95,7 +95,7 @@ def test_the_whole_vocabulary_ends_where_no_single_swap_helps():
 @pytest.mark.parametrize(("propose", "asks"), [("model", True), ("mixed", True), ("random", False)])
 def test_tokens_come_from_where_they_are_said_to(propose, asks):
     space = planted_space(60, 3)
-    strategy = Beam(width=2, branch=6, propose=propose, likely=10)
+    strategy = Beam(width=2, branch=6, propose=propose, **({"likely": 10} if asks else {}))
     talk = converse(strategy, PlantedObjective(space), 60)
     assert any(batch.wants_proposals for batch, _ in talk) == asks
     tokens = np.unique(np.concatenate([batch.ids.ravel() for batch, _ in talk]))

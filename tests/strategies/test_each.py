@@ -226,6 +226,37 @@ def test_a_number_past_all_use_is_one_line(name, field, value, shown):
         make_strategy(name, {field: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "counts"),
+    [
+        ("swap", {"likely": 50}, {"fluent": 0.1}),
+        ("swap", {"probe": 0, "keep": 5}, {"probe": 4}),
+        ("evolution", {"probe": 0, "keep": 5}, {"probe": 4}),
+        ("evolution", {"near": 0, "neighbours": 5}, {"near": 1}),
+        ("evolution", {"fluent": 0, "likely": 50}, {"fluent": 1}),
+        ("anneal", {"near": 0, "likest": 5}, {"near": 1}),
+        ("policy", {"hidden": 8}, {"generator": "mlp"}),
+        ("beam", {"propose": "random", "likely": 5}, {"propose": "mixed"}),
+        ("edit", {"heat": 1.0}, {"accept": "anneal"}),
+        ("edit", {"written": 1, "near": 4}, {"written": 0.9}),
+        ("relax", {"hidden": 8}, {"encoder": "mlp"}),
+        ("relax", {"projection": "gumbel", "raw": True}, {"projection": "end"}),
+        ("relax", {"projection": "end", "check": 2}, {"projection": "langevin"}),
+        ("optuna", {"population": 8}, {"sampler": "nsga2"}),
+        ("optuna", {"sampler": "cmaes", "renew": 8}, {"sampler": "gp"}),
+        ("optuna", {"sampler": "nsga2", "memory": 8}, {"sampler": "tpe"}),
+        ("optuna", {"over": "axes", "elite": 8}, {"over": "shortlist"}),
+        ("optuna", {"over": "axes", "width": 8}, {"over": None}),
+        ("optuna", {"axes": 2}, {"sampler": "cmaes"}),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(name, settings, counts):
+    *_, field = settings
+    with pytest.raises(UsageError, match=f"^strategy '{name}': {field} counts with"):
+        make_strategy(name, settings)
+    assert make_strategy(name, settings | counts)
+
+
 def test_a_whole_number_is_a_number_and_none_where_it_may_be():
     assert make_strategy("swap", {"explore": 1, "temperature": None}).explore == 1
     assert make_strategy("anneal", {"near": np.float64(0.5), "chains": np.int64(3)})

@@ -74,7 +74,7 @@ def test_gbda_stands_for_a_seed_that_may_not_be_searched_by_its_nearest():
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_pez_first_projects_to_its_initial_tokens(encoder):
-    _, found = talk({"encoder": encoder, "hidden": 8, "steps": 2})
+    _, found = talk({"encoder": encoder, "steps": 2})
     assert found[0][0].ids is not None
     np.testing.assert_array_equal(gradients(found)[0][0].ids, found[0][0].ids)
 
@@ -123,7 +123,7 @@ def test_langevin_is_as_noisy_as_it_says():
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_the_pull_ends_on_the_table(encoder):
-    settings = {"projection": "pull", "encoder": encoder, "hidden": 8, "steps": 5, "k_best": 1}
+    settings = {"projection": "pull", "encoder": encoder, "steps": 5, "k_best": 1}
     strategy, _ = talk(settings)
     descent = strategy.descents[0]
     np.testing.assert_allclose(descent.points, embedded(descent.projected), atol=1e-5)
