@@ -14,7 +14,7 @@ from hardprompt.strategies.phrases import Draft, Phrase, Place, parse
 from hardprompt.types import Batch, Feedback, IntArray
 
 ACCEPTS = ("greedy", "anneal", "tabu")
-TRIES = 20  # draws before an edit that was tried before is let through
+TRIES = 20  # draws before an edit that was tried before is let through; steps without any other
 
 
 @dataclass(kw_only=True)
@@ -86,10 +86,10 @@ class Edit(Strategy):
     def _climb(self, row: IntArray, loss: float) -> Script:
         """Steps from one start until nothing better comes."""
         draft = yield from parse(self.space, self._writer, row, self.longest)
-        best, stale, step = loss, 0, 0
-        while stale < self.patience and step != self.steps:
+        best, stale, idle, step = loss, 0, 0, 0
+        while stale < self.patience and idle < TRIES and step != self.steps:
             drafts, rows = yield from self._candidates(draft)
-            step, stale = step + 1, stale + 1
+            step, stale, idle = step + 1, stale + 1, 0 if len(rows) else idle + 1
             if not len(rows):
                 continue
             bar = np.full(len(rows), best) if self.accept == "greedy" else None

@@ -17,6 +17,7 @@ from hardprompt.strategies.probe import Probe
 from hardprompt.types import Batch, Feedback, FloatArray, IntArray
 
 ACCEPT = ("better", "anneal", "always")
+IDLE = 5  # rounds of all places with nothing new to draw, after which no patience helps
 
 
 @dataclass(kw_only=True)
@@ -140,6 +141,7 @@ class Swap(Strategy):
         """Steps until nothing is left to go on from."""
         self._gradients.begin()
         self._tried = set(self._seen)  # or dropped by a probe of this climb
+        self._idle = 0
         while (current := self._front.current()) is not None:
             parent, before = current
             self._steps, self._uphill = self._steps + 1, self._uphill + (before > self._last)
@@ -169,6 +171,10 @@ class Swap(Strategy):
         if self.accept != "better":
             tried = set() if self.stay else {parent.tobytes()}
         rows = self._moves.draw(parent, lists, readable, tried)
+        self._idle = 0 if len(rows) else self._idle + 1
+        if self._idle == IDLE * self.space.length:
+            self._idle = 0
+            self._front.give_up()
         rows = yield from self._probe.best(rows)
         if not len(rows):
             return

@@ -163,6 +163,17 @@ def test_a_prompt_without_a_gradient_is_left_and_the_search_goes_on(name, settin
     assert sum(len(batch) * space.price(batch) for batch, _ in talk) >= 200
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("swap", {}), ("swap", {"accept": "always"}), ("swap", {"places": "turn"}), ("edit", {})],
+)
+def test_no_patience_is_spent_where_nothing_new_is_left(name, settings):
+    space = planted_space(2, 1)
+    strategy = make_strategy(name, {"patience": 10**15, **settings})
+    talk = converse(strategy, PlantedObjective(space), 20)  # or it would never end
+    assert sum(len(batch) * space.price(batch) for batch, _ in talk) >= 20
+
+
 def test_unknown_names_get_a_hint():
     with pytest.raises(UsageError, match="Did you mean 'evolution'"):
         strategy_class("evoltion")
