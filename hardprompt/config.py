@@ -144,9 +144,8 @@ class RunConfig(TaskChoice):
             raise UsageError(f"--len must be 1 or more, got {self.length}")
         longest = self.length or 10**9
         if self.min_length is not None and not 1 <= self.min_length <= longest:
-            raise UsageError(
-                f"--min-len must be between 1 and --len ({self.length}), got {self.min_length}"
-            )
+            given = "" if self.length is None else f" ({self.length})"
+            raise UsageError(f"--min-len must be between 1 and --len{given}, got {self.min_length}")
         for name, value in (
             ("--budget", self.budget),
             ("--time", self.time),

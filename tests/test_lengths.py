@@ -6,6 +6,7 @@ import pytest
 
 from hardprompt import presets, runs
 from hardprompt.config import RunConfig
+from hardprompt.errors import UsageError
 from hardprompt.lengths import USUAL, with_length
 from hardprompt.presets import Preset
 from hardprompt.template import Template
@@ -45,6 +46,15 @@ def test_a_length_is_given_fixed_published_or_usual():
     assert with_length(RunConfig(preset="pez"), suffix).length == 10
     assert with_length(RunConfig(), suffix).length == USUAL
     assert with_length(RunConfig(), suffix, usual=1).length == 1
+
+
+def test_a_shortest_length_beyond_the_slots_is_refused():
+    fixed = Template.parse(FIXED)
+    assert with_length(RunConfig(min_length=3), fixed).min_length == 3
+    with pytest.raises(UsageError, match=r"--min-len is 4, but the slots of .* hold 3 tokens"):
+        with_length(RunConfig(min_length=4), fixed)
+    with pytest.raises(UsageError, match="between 1 and --len, got 0"):
+        RunConfig(min_length=0)
 
 
 @pytest.mark.parametrize("preset", [[], ["--preset", "genetic"]], ids=["plain", "preset"])
