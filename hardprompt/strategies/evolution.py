@@ -56,8 +56,8 @@ class Evolution(Strategy):
         if self.elites is not None:
             at_least(0, elites=self.elites)
         one_of(CROSSOVERS, crossover=self.crossover)
-        for name, share_ in (("keep", "probe"), ("neighbours", "near"), ("likely", "fluent")):
-            counts_with(self, f"{share_} above 0", getattr(self, share_) > 0, name)
+        for name, part in (("keep", "probe"), ("neighbours", "near"), ("likely", "fluent")):
+            counts_with(self, f"{part} above 0", getattr(self, part) > 0, name)
 
     def search(self) -> Script:
         self._seen: set[bytes] = set()
