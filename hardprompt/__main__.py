@@ -9,6 +9,7 @@ import click
 
 from hardprompt.cli import main as group
 from hardprompt.errors import HardpromptError
+from hardprompt.escaping import escape
 from hardprompt.scoring.batching import NO_MEMORY, out_of_memory
 
 INTERRUPTED = 130
@@ -42,8 +43,6 @@ def main() -> None:
 
 def _print_error(message: str) -> None:
     """One line: names in files may hold line ends, or what steers a terminal."""
-    from hardprompt.report.text import escape
-
     click.echo(f"error: {escape(message)}", err=True)
 
 

@@ -29,6 +29,7 @@ from hardprompt.commands.options import (
     RUN,
     SEARCH_ROWS,
     TEMPLATE,
+    TOP,
     VOCABULARY,
     decoding_options,
     model_options,
@@ -151,9 +152,7 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
     help="Go on with a run (the latest by default); its own options win.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option(
-    "--top", type=click.IntRange(min=1), default=10, show_default=True, help="Prompts to print."
-)
+@TOP
 @JSON
 @click.option("-q", "--quiet", is_flag=True, help="Print only the best prompt.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
@@ -289,9 +288,7 @@ def _silent(show: dict[str, Any]) -> bool:
 
 @main.command()
 @RUN
-@click.option(
-    "--top", type=click.IntRange(min=1), default=10, show_default=True, help="Prompts to print."
-)
+@TOP
 @click.option(
     "--probe", is_flag=True, help="Measure what each word of every listed prompt is worth."
 )

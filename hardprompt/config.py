@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hardprompt.errors import UsageError
-from hardprompt.halves import SAID, broken
+from hardprompt.halves import check_path
 
 STARTS = ("manual", "random")
 AUTO = "auto"  # instead of label words: they are searched together with the prompt
@@ -51,8 +51,7 @@ class TaskChoice:
         if self.target_field is not None and (self.labels or self.label_field != "label"):
             raise UsageError("--target-field asks for texts, --labels and --label-field for labels")
         for path in (self.task, self.data, self.dev, self.test):
-            if path is not None and broken(path):  # a name that is no UTF-8
-                raise UsageError(f"a path {SAID}, which no file of a run takes: {path!r}")
+            check_path(path or "", "a path")
         if (self.dev is None) != (self.test is None):
             raise UsageError(
                 "--dev and --test belong together; without them --data is split in three"

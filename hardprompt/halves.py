@@ -15,7 +15,13 @@ def broken(text: str) -> bool:
     return SURROGATE.search(text) is not None
 
 
-def check_whole(text: str, what: str) -> None:
-    """Raises `UsageError` where a text that was given holds one; `what` is what it is called."""
+def check_whole(text: str, what: str, refused: str = "no model reads") -> None:
+    """Raises `UsageError` where a text that was given holds one; `what` is what it is called, and
+    `refused` by whom it would be."""
     if broken(text):
-        raise UsageError(f"{what} {SAID}, which no model reads: {text[:40]!r}")
+        raise UsageError(f"{what} {SAID}, which {refused}: {text[:40]!r}")
+
+
+def check_path(path: str, what: str) -> None:
+    """The same of a name that the files of a run would hold: one that is no UTF-8."""
+    check_whole(path, what, "no file of a run can name; rename it")

@@ -17,8 +17,6 @@ from hardprompt.scoring.forecast import LEVEL, REFERENCES
 from hardprompt.session import Session, versions
 from hardprompt.study import Study
 
-SCHEMA = RESULTS_SCHEMA
-
 
 def assemble(
     session: Session,
@@ -37,7 +35,7 @@ def assemble(
     judge = Judge(evaluator, baselines)
     best = candidates[0]
     return {
-        "schema": SCHEMA,
+        "schema": RESULTS_SCHEMA,
         "run": str(run),
         "task": about_task(session),
         "model": about_model(session),

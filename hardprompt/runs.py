@@ -14,7 +14,7 @@ from hardprompt import __version__
 from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.files import written_whole
-from hardprompt.halves import SAID, broken
+from hardprompt.halves import check_path
 from hardprompt.shape import fault
 
 LEDGER, RUN, RESULTS, PROMPT = "ledger.db", "run.json", "results.json", "prompt.json"
@@ -67,8 +67,7 @@ def create(root: Path, config: RunConfig) -> Path:
 def new_folder(root: Path, *names: str) -> Path:
     """A new folder that is called by these names and the time."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    if broken(str(root)):  # the results name their folder
-        raise UsageError(f"--output-dir {SAID}, which no file of a run takes: {str(root)!r}")
+    check_path(str(root), "--output-dir")
     folder = root / "__".join([*names, f"{stamp}-{secrets.token_hex(3)}"])
     try:
         folder.mkdir(parents=True)

@@ -72,6 +72,9 @@ OUTPUT_DIR = click.option(
     "--output-dir", type=click.Path(path_type=Path), default=runs.DEFAULT_ROOT, show_default=True,
     help="Where run folders are.",
 )  # fmt: skip
+TOP = click.option(
+    "--top", type=click.IntRange(min=1), default=10, show_default=True, help="Prompts to print.",
+)  # fmt: skip
 SEARCH_ROWS = click.option(
     "--search-rows", default="128", show_default=True, callback=number_or("all"),
     help="Training rows to search on, or 'all'.",

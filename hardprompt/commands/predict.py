@@ -20,6 +20,7 @@ from hardprompt.commands.options import (
 )
 from hardprompt.commands.terminal import classifier_for, print_notes
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.escaping import escape
 from hardprompt.files import written_whole
 
 if TYPE_CHECKING:
@@ -95,8 +96,6 @@ def _counts(tally: Tally) -> str:
     """How many rows got which label, or a text."""
     if tally.written:
         return f"{tally.written:,}"
-    from hardprompt.report.text import escape
-
     counts = (f"{escape(label)} {n:,}" for label, n in tally.labels.most_common())
     return ", ".join(counts) or "nothing"
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hardprompt.escaping import escape
+
 if TYPE_CHECKING:
     from hardprompt.classifier import Classifier
     from hardprompt.prompt import HardPrompt
@@ -32,8 +34,6 @@ def print_json(content: Any) -> None:
 
 def print_notes(notes: Iterable[str]) -> None:
     """What a user should know, on stderr."""
-    from hardprompt.report.text import escape
-
     for note in notes:
         click.echo(f"note      {escape(note)}", err=True)
 

@@ -10,6 +10,7 @@ import click
 from hardprompt import runs
 from hardprompt.commands.options import JSON, OUTPUT_DIR, RUN, loading_options, model_names
 from hardprompt.commands.terminal import prepare_libraries, print_json
+from hardprompt.escaping import escape
 
 
 @click.command()
@@ -38,7 +39,6 @@ def transfer(
     """
     folder = runs.find(run, output_dir)
     prepare_libraries()
-    from hardprompt.report.text import escape
     from hardprompt.report.transfer import transfer_report
     from hardprompt.transfer import transfer as transfer_run
 

@@ -277,8 +277,9 @@ class SharedCausalModel(CausalModel):
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
+            # There is less memory than was thought: what is kept must make room, now and later.
             self._texts.clear()
-            self._kept_bytes = held // 2
+            self._kept_bytes //= 2
             return None
         self._texts[group] = texts
         return texts

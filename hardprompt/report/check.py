@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hardprompt.report.text import escape
+from hardprompt.escaping import escape
 
 MOST = 10  # rows listed in a line
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from hardprompt.escaping import escape, pasted
 from hardprompt.report.header import header
-from hardprompt.report.text import digits, escape, figure, gain, pasted, quoted, table
+from hardprompt.report.text import digits, figure, gain, quoted, table
 
 if TYPE_CHECKING:
     from hardprompt.session import Session

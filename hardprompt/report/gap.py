@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hardprompt.report.text import escape, quoted, table
+from hardprompt.escaping import escape
+from hardprompt.report.text import quoted, table
 
 HEAD = ("", "loss", "regret", "prompt")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from hardprompt.report.text import escape
+from hardprompt.escaping import escape
 
 if TYPE_CHECKING:
     from hardprompt.session import Session

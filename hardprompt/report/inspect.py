@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hardprompt.escaping import escape
 from hardprompt.report.search import minimand, search_report
-from hardprompt.report.text import escape, figure, quoted, table
+from hardprompt.report.text import figure, quoted, table
 from hardprompt.report.written import NAMES, samples
 
 WIDTH, HEIGHT = 60, 8

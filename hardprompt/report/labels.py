@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from hardprompt.report.text import escape, figure, gain, quoted, reported, table
+from hardprompt.escaping import escape
+from hardprompt.report.text import figure, gain, quoted, reported, table
 
 HEAD = ("label words", "prompt", "search", "dev [95%]", "test [95%]", "over own")
 

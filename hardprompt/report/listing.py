@@ -7,9 +7,10 @@ from pathlib import Path
 
 from hardprompt import runs
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.escaping import escape
 from hardprompt.presets import PRESETS
 from hardprompt.registry import hyperparameters, strategy_class, strategy_names
-from hardprompt.report.text import digits, escape, figure, quoted, table
+from hardprompt.report.text import digits, figure, quoted, table
 from hardprompt.tasks.schema import Task
 
 

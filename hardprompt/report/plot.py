@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from html import escape as in_xml
 from itertools import pairwise
 
+from hardprompt.escaping import escape
 from hardprompt.report.axes import Axis, Tick
-from hardprompt.report.text import escape
 
 WIDTH, HEIGHT, LEFT, TOP, FOOT, GAP = 380, 300, 66, 36, 56, 20
 LEGEND, LEGEND_ROW = 56, 20

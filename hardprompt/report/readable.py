@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hardprompt.escaping import pasted
 from hardprompt.report.search import legend, prompt_table
-from hardprompt.report.text import digits, figure, gain, pasted, quoted
+from hardprompt.report.text import digits, figure, gain, quoted
 
 
 def readable_report(found: dict[str, Any]) -> str:

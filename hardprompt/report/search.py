@@ -5,18 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hardprompt.config import FEWEST_TEST_ROWS
-from hardprompt.report.text import (
-    TOO_FEW,
-    digits,
-    escape,
-    figure,
-    gain,
-    pasted,
-    quoted,
-    reported,
-    table,
-    writes,
-)
+from hardprompt.escaping import escape, pasted
+from hardprompt.report.text import TOO_FEW, digits, figure, gain, quoted, reported, table, writes
 from hardprompt.report.written import NAMES, text_metrics
 
 HEAD = ("prompt", "search", "dev", "test [95%]", "over empty", "over manual", "fluency")

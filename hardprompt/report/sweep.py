@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hardprompt.config import FEWEST_TEST_ROWS
+from hardprompt.escaping import escape, pasted
 from hardprompt.report.axes import short
 from hardprompt.report.compare import compare_header
-from hardprompt.report.text import escape, pasted, table
+from hardprompt.report.text import table
 
 if TYPE_CHECKING:
     from hardprompt.session import Session

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from hardprompt.config import FEWEST_TEST_ROWS
+from hardprompt.escaping import escape
 from hardprompt.tasks.schema import GENERATION
 
 LONGEST = 28  # letters of a model's name where room is scarce
 TOO_FEW = "too few rows for a test figure"
-BAD = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, direction, zero-width and the like
-
-
-def escape(text: str) -> str:
-    """Text in which every character that could steer a terminal is written out."""
-    return "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char) in BAD else char
-        for char in text
-    )
-
-
-def pasted(path: str) -> str:
-    """A path as a shell must be given it, in a command to be pasted."""
-    return shlex.quote(escape(path))
 
 
 def quoted(prompt: str) -> str:

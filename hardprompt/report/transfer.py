@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hardprompt.config import FEWEST_TEST_ROWS
-from hardprompt.report.text import digits, ending, escape, figure, gain, quoted, table
+from hardprompt.escaping import escape
+from hardprompt.report.text import digits, ending, figure, gain, quoted, table
 
 Entry = Mapping[str, Any]
 

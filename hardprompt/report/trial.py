@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hardprompt.report.text import escape, figure, quoted, table
+from hardprompt.escaping import escape
+from hardprompt.report.text import figure, quoted, table
 
 
 def trial_report(trial: dict[str, Any]) -> str:

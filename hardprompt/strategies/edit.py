@@ -89,7 +89,7 @@ class Edit(Strategy):
         best, stale, idle, step = loss, 0, 0, 0
         while stale < self.patience and idle < TRIES and step != self.steps:
             drafts, rows = yield from self._candidates(draft)
-            step, stale, idle = step + 1, stale + 1, 0 if len(rows) else idle + 1
+            step, stale, idle = step + 1, stale + 1, (0 if len(rows) else idle + 1)
             if not len(rows):
                 continue
             bar = np.full(len(rows), best) if self.accept == "greedy" else None

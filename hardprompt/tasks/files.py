@@ -12,6 +12,7 @@ from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.tables import quoted_rows, unquoted
 
 MOST_BYTES, MOST_LINE = 512 * 1024**2, 1024**2
+OTHERS = {"semicolons": ";", "tabs": "\t", "commas": ","}
 
 
 class Record(NamedTuple):
@@ -141,7 +142,6 @@ def _names(path: Path, cells: list[str], separators: str) -> list[str]:
     return names
 
 
-OTHERS = {"semicolons": ";", "tabs": "\t", "commas": ","}
 READERS: dict[str, Callable[[Path, str], Iterator[Record]]] = {
     ".jsonl": _read_jsonl,
     ".csv": _read_csv,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shlex
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.escaping import pasted
 from hardprompt.tasks.draft import SPLITS
 from hardprompt.tasks.load import TASK_FILE
 from hardprompt.tasks.references import REFERENCES, SOURCE
@@ -109,7 +109,7 @@ def _toml(task: Task, folder: Path) -> str:
     return TOML.format(
         **(_of_texts() if task.writes else _of_labels(task)),
         source=_quoted(Path(task.source).name),
-        file=_commented(shlex.quote(str(folder / TASK_FILE))),
+        file=pasted(str(folder / TASK_FILE)),
         name=_quoted(task.name),
         version=_quoted(task.version or "1"),
         about=_about(task),
@@ -117,11 +117,6 @@ def _toml(task: Task, folder: Path) -> str:
         templates=_table({name: _quoted(text) for name, text in task.templates.items()}),
         manual=_table({name: _list(prompts, "\n    ") for name, prompts in task.manual.items()}),
     )
-
-
-def _commented(text: str) -> str:
-    """Text in a comment, which ends with its line and holds no control characters."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _about(task: Task) -> str:
