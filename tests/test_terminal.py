@@ -34,6 +34,22 @@ def test_the_reader_of_a_pipe_may_leave(found_run, tmp_path, command):
     assert b"rror" not in done.stderr
 
 
+@pytest.mark.parametrize("to", ["python", "transformers"])
+def test_the_reader_of_an_exported_script_may_leave(found_run, tmp_path, to):
+    script = tmp_path / "classify.py"
+    call("export", found_run, "--to", to, "--output", script)
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, script], input=b"a lovely day\n", stdout=write, stderr=subprocess.PIPE,
+        timeout=240, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+    assert b"Broken pipe" not in done.stderr
+
+
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 def test_a_full_disk_is_one_line(found_run):
     with FULL.open("w") as full:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from io import TextIOWrapper
 from itertools import islice
@@ -57,5 +58,8 @@ def labelled(classifier: Classifier, texts: list[str]) -> list[dict[str, Any]]:
 if __name__ == "__main__":
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads may leave, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except HardpromptError as error:
         raise SystemExit(f"error: {error}") from None
