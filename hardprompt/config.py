@@ -157,6 +157,13 @@ class RunConfig(TaskChoice):
         ):
             if value is not None and not 0 < value < float("inf"):
                 raise UsageError(f"{name} must be above 0 and finite, got {value:g}")
+        for name, path in (
+            ("--model", self.model),
+            ("--vocab", self.vocabulary),
+            ("--ban", self.ban),
+            ("--optuna-storage", self.optuna_storage),
+        ):
+            check_path(path or "", name)
 
     def to_json(self) -> dict[str, Any]:
         stored = asdict(self)

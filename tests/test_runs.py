@@ -71,3 +71,7 @@ def test_names_that_are_no_utf8_are_refused_before_the_search(tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(UsageError, match="a path holds half a character"):
         RunConfig(data="x\udcff.csv")
+    for name, field in (("--model", "model"), ("--vocab", "vocabulary"), ("--ban", "ban"),
+                        ("--optuna-storage", "optuna_storage")):  # fmt: skip
+        with pytest.raises(UsageError, match=f"{name} holds half a character"):
+            RunConfig(**{field: "x\udcff"})
