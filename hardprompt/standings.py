@@ -156,11 +156,18 @@ def _row(
         "gain": None if gain is None else gain[0],
         "gain_interval": None if gain is None else gain[1:],
         "text": shown["text"],
+        "tuned": _tuned(found),
         "runs": [
             {key: record[key] for key in ("seed", "dev", "test", "text", "details")}
             for record in found
         ],
     }
+
+
+def _tuned(found: Sequence[dict[str, Any]]) -> bool | None:
+    """Whether with every seed a second training was tried; None where nothing is trained."""
+    trials = [record["details"]["trials"] for record in found if "trials" in record["details"]]
+    return all(len(tried) > 1 for tried in trials) if trials else None
 
 
 def _rounded(bounds: tuple[float, float] | None) -> list[float] | None:
@@ -169,6 +176,6 @@ def _rounded(bounds: tuple[float, float] | None) -> list[float] | None:
 
 def _skip(name: str, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     empty: dict[str, Any] = dict.fromkeys(
-        ("readable", "portable", *MEANS, *SHARES, *INTERVALS.values(), "gain", "text")
+        ("readable", "portable", *MEANS, *SHARES, *INTERVALS.values(), "gain", "text", "tuned")
     )
     return {"method": name, "skipped": _skipped(found), **empty, "runs": []}

@@ -192,6 +192,16 @@ def test_the_table_has_a_row_for_each_length_and_one_for_none(options):
         assert part in text
 
 
+def test_methods_whose_rate_was_not_tuned_are_named_for_each_model(options, tiny_folder):
+    args = [*options, "--budget", "40", "--methods", "none,prompt-tuning,top-2"]
+    line = f"{tiny_folder}, every length: prompt-tuning, top-2: the budget pays for one trial"
+    assert line in call("sweep", *args).stdout
+    results = json.loads((only_run(options) / "sweep.json").read_text(encoding="utf8"))
+    tuned = [rows_of(part) for part in results["parts"]]
+    assert [row["prompt-tuning"]["tuned"] for row in tuned] == [False, False]
+    assert [row["none"]["tuned"] for row in tuned] == [None, None]
+
+
 def test_a_level_that_failed_at_the_first_length_is_that_of_the_next_in_table_and_plot(options):
     results = swept(*options)
     first, second = (rows_of(part)["tf-idf"] for part in results["parts"])

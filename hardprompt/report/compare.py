@@ -123,8 +123,7 @@ def _sentences(results: dict[str, Any]) -> list[str]:
             f"Means over seeds {listed}; [95%] says what other test rows would change, "
             "over seeds (t-interval) what other seeds would."
         )
-    if untuned := [row["method"] for row in results["methods"] if _untuned(row)]:
-        lines.append(f"{', '.join(untuned)}: the budget pays for one trial, so no rate was tuned.")
+    lines += untuned_line(results["methods"])
     if rows["test"] < 40:
         lines.append(f"Only {rows['test']} test rows: too few rows for a test figure.")
     lines += [
@@ -135,9 +134,11 @@ def _sentences(results: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _untuned(row: dict[str, Any]) -> bool:
-    """Whether a training, with one of the seeds at least, had no second trial."""
-    return any(len(run["details"].get("trials", ())) == 1 for run in row["runs"])
+def untuned_line(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Of which methods the budget paid for one training only, if of any; each is named once."""
+    names = dict.fromkeys(row["method"] for row in rows if row.get("tuned") is False)
+    why = "the budget pays for one trial, so no rate was tuned."
+    return [f"{', '.join(names)}: {why}"] if names else []
 
 
 def _texts(results: dict[str, Any]) -> str:

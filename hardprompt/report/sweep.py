@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hardprompt.config import FEWEST_TEST_ROWS
 from hardprompt.escaping import escape, pasted
 from hardprompt.report.axes import short
-from hardprompt.report.compare import compare_header
+from hardprompt.report.compare import compare_header, untuned_line
 from hardprompt.report.text import table
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def sweep_report(results: dict[str, Any]) -> str:
     """The tables, what they mean, and what could not be done."""
     models = [model for model in results["models"] if model["budget"] is not None]
     sections = [_section(results, model) for model in models]
-    lines = [*_sentences(results), *_skipped(results), _files(results)]
+    lines = [*_sentences(results), *_remarks(results), _files(results)]
     return "\n\n".join([*sections, "\n".join(lines)])
 
 
@@ -113,8 +113,9 @@ def _sentences(results: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _skipped(results: dict[str, Any]) -> list[str]:
-    """A line for each model and reason, with the lengths that it is of; then single methods."""
+def _remarks(results: dict[str, Any]) -> list[str]:
+    """What was skipped or not tuned: a line for each model and reason, with the lengths that it
+    is of."""
     reasons: dict[tuple[str, str], list[int]] = {}
     for part in results["parts"]:
         if part["skipped"] is not None:
@@ -123,6 +124,8 @@ def _skipped(results: dict[str, Any]) -> list[str]:
             if row["skipped"] is not None:
                 why = f"{row['method']} not used, {row['skipped']}"
                 reasons.setdefault((part["model"], why), []).append(part["length"])
+        for why in untuned_line(part["methods"]):
+            reasons.setdefault((part["model"], why), []).append(part["length"])
     return [
         f"{escape(model)}, {_lengths(lengths, results)}: {escape(why)}"
         for (model, why), lengths in reasons.items()
