@@ -21,6 +21,8 @@ RESULTS, RESULTS_CSV = "transfer.json", "transfer.csv"
 NO_SEARCH: dict[str, Any] = UNSEARCHED | {
     "length": None,
     "min_length": None,
+    "vocabulary_top": None,
+    "ban": None,
     "settings": (),
     "preset": None,
     "race": False,

@@ -60,6 +60,19 @@ def test_the_own_model_keeps_its_figures(run, other_folder):
     assert own["baselines"] == results["baselines"]
 
 
+def test_a_small_vocabulary_of_the_run_does_not_bind_other_models(
+    task_folder, tiny_folder, other_folder, tmp_path
+):
+    ban = tmp_path / "ban.txt"
+    ban.write_text("movie\n", encoding="utf8")
+    options = ["--task", task_folder, "--model", tiny_folder, "--output-dir", tmp_path / "runs"]
+    call("search", *options, "--len", "2", "--budget", "10", "--vocab-top", "12", "--ban", ban)
+    ban.unlink()
+    (folder,) = (tmp_path / "runs").iterdir()
+    for prompt in transferred(folder, "--model", other_folder)["prompts"]:
+        assert all(cell["dev"] is not None for cell in prompt["cells"])
+
+
 def test_texts_are_read_by_each_tokenizer(run, other_folder, tmp_path):
     masked = save_masked("bert", tmp_path / "bert")
     found = transferred(run, "--model", f"{other_folder},{masked}")
