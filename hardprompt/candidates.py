@@ -28,6 +28,10 @@ class Candidate:
     def ids(self) -> list[int]:
         return [token for slot in self.slot_ids for token in slot]
 
+    def same(self, other: Candidate) -> bool:
+        """Whether both are one prompt with the same label words, wherever they came from."""
+        return (self.prompts, self.words) == (other.prompts, other.words)
+
 
 @dataclass(frozen=True)
 class Baselines:

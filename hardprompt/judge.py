@@ -75,7 +75,7 @@ class Judge:
     def _gain(
         self, name: str, candidate: Candidate, rival: Candidate | None, opened: bool
     ) -> dict[str, Any]:
-        if not opened or rival is None or rival is candidate:
+        if not opened or rival is None or rival.same(candidate):
             return {name: None, f"{name}_interval": None}
         gain, low, high = self._figures.gain(self._outcome(candidate), self._outcome(rival))
         return {name: rounded(gain), f"{name}_interval": [rounded(low), rounded(high)]}

@@ -26,9 +26,10 @@ ROUNDING = 1e-6  # of a loss: by token ids, or of the text
 def find_readable(folder: Path, keep: float) -> dict[str, Any]:
     """The pick as JSON, also saved as a prompt in the run's folder.
 
-    The gain is the search loss of no prompt less that of the run's best prompt; a prompt qualifies
-    that has at least `keep` of it. The most fluent that qualifies is taken. Only then are dev and
-    test looked at, for it alone: they tell the price and choose nothing.
+    The gain is the search loss of no prompt less the lowest of the run's prompts; a prompt
+    qualifies that has at least `keep` of it, of those that the search measured and those of the
+    run's table, manual ones among them. The most fluent that qualifies is taken. Only then are dev
+    and test looked at, for it alone: they tell the price and choose nothing.
     """
     results = runs.read_results(folder)
     session = Session.prepare(runs.read_config(folder))
@@ -60,28 +61,34 @@ class _Readable:
         self._evaluator = Evaluator(session, ledger)
 
     def report(self, keep: float) -> dict[str, Any]:
-        baselines, best = measure_baselines(self._evaluator), self._best()
-        gain = baselines.empty.loss - best.loss
+        space, baselines = self._session.space, measure_baselines(self._evaluator)
+        listed = [self._measured(entry) for entry in self._results["best"]]
+        lowest = min(candidate.loss for candidate in listed)
+        gain = baselines.empty.loss - lowest
         if not gain > 0:
             raise HardpromptError(
-                f"there is no gain to keep: on the search rows the best prompt has a loss of "
-                f"{best.loss:.4f}, no prompt {baselines.empty.loss:.4f}"
+                f"there is no gain to keep: on the search rows the run's prompts have a loss of "
+                f"{lowest:.4f} at least, no prompt {baselines.empty.loss:.4f}"
             )
-        measured, loss = measured_prompts(self._ledger, self._session.space)
+        measured, loss = measured_prompts(self._ledger, space)
         loss = loss - self._session.objective.added(measured)
         bar = baselines.empty.loss - keep * gain + ROUNDING
         near = measured[loss <= bar]
-        pick = self._most_fluent(near, loss[loss <= bar], bar) or best
+        known = {space.split(row) for row in measured}
+        others = [candidate for candidate in listed if candidate.slot_ids not in known]
+        fit = [candidate for candidate in listed if candidate.loss <= bar]
+        fluent = self._most_fluent(near, loss[loss <= bar], bar)
+        pick = max(fit if fluent is None else [*fit, fluent], key=_fluency)
         return {
+            "lowest": rounded(lowest),
             "kept": rounded((baselines.empty.loss - pick.loss) / gain),
-            "measured": len(measured),
-            "qualified": len(near),
-            **self._figures(baselines, best, pick),
+            "measured": len(measured) + len(others),
+            "qualified": len(near) + sum(candidate.loss <= bar for candidate in others),
+            **self._figures(baselines, listed[0], pick),
         }
 
-    def _best(self) -> Candidate:
-        """The first line of the run's table: the prompt that one would use otherwise."""
-        entry = self._results["best"][0]
+    def _measured(self, entry: Mapping[str, Any]) -> Candidate:
+        """A line of the run's table, of which the first is what one would use otherwise."""
         prompts = [slot["text"] for slot in entry["slots"]]
         ids = tuple(tuple(slot["ids"]) for slot in entry["slots"])
         words = self._evaluator.words_of(entry)
@@ -128,3 +135,9 @@ class _Readable:
         ours, theirs = (self._evaluator.outcome(c.prompts, split, c.words) for c in (pick, best))
         value, low, high = map(rounded, session.figures(split).gain(ours, theirs))
         return {split: value, f"{split}_interval": [low, high]}
+
+
+def _fluency(candidate: Candidate) -> tuple[float, float]:
+    """The more fluent the higher; of equals the one of lower loss."""
+    fluency = -np.inf if candidate.fluency is None else candidate.fluency
+    return fluency, -candidate.loss

@@ -1,5 +1,6 @@
 """`--fluency` and `hardprompt readable` on whole runs."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -42,6 +43,13 @@ def copied(found, tmp_path):
         return shutil.copytree(folder, tmp_path / folder.name)
 
     return copy
+
+
+def bar_of(results, keep):
+    """The highest search loss that keeps such a share of the gain."""
+    empty = results["baselines"]["empty"]["search"]
+    gain = empty - min(entry["search"] for entry in results["best"])
+    return empty - keep * gain + 2e-6  # results.json holds six digits
 
 
 def by_hand(folder):
@@ -138,10 +146,11 @@ def test_the_readable_prompt_is_what_brute_force_picks(copied, weight, keep):
     before = {line["text"] for line in results["best"] if line["test"] is not None}
     found = json.loads(call("readable", folder, "--keep", keep, "--json").stdout)
     best, empty = results["best"][0], results["baselines"]["empty"]
-    gain = empty["search"] - best["search"]
+    gain = empty["search"] - min(entry["search"] for entry in results["best"])
     assert gain > 0
-    bar = empty["search"] - keep * gain + 2e-6  # results.json holds six digits
-    near = {text: log_prob for text, loss, log_prob, _ in by_hand(folder) if loss <= bar}
+    bar = bar_of(results, keep)
+    listed = {e["text"]: e["fluency"] for e in results["best"] if e["search"] <= bar}
+    near = listed | {text: log_prob for text, loss, log_prob, _ in by_hand(folder) if loss <= bar}
     pick = found["readable"]
     assert pick["text"] == max(near, key=near.__getitem__)
     assert found["qualified"] == len(near)
@@ -160,6 +169,28 @@ def test_the_readable_prompt_is_what_brute_force_picks(copied, weight, keep):
     assert opened <= len(before | {pick["text"]}) + 2  # and for no prompt, and a manual one
 
 
+def test_a_manual_prompt_of_the_table_competes(copied, tmp_path):
+    folder = copied(0)
+    results, config = runs.read_results(folder), runs.read_config(folder)
+    found = json.loads(call("readable", folder, "--keep", 0, "--json").stdout)
+    good = [entry["text"] for entry in results["best"]]
+    texts = [
+        " ".join(pair) for pair in itertools.product(good, repeat=2)
+    ]  # longer than a found one
+    (tmp_path / "given.txt").write_text("\n".join(texts), encoding="utf8")
+    options = ["--task", config.task, "--model", config.model, "--dtype", "float32"]
+    given = call("eval", *options, "--prompts-file", tmp_path / "given.txt", "--json").stdout
+    near = [e for e in json.loads(given)["prompts"] if e["search"] <= bar_of(results, 0)]
+    best = max(near, key=lambda entry: entry["fluency"])
+    assert best["fluency"] > found["readable"]["fluency"]
+    results["best"].append(results["best"][0] | best | {"source": "manual"})
+    runs.write_results(folder, results)
+    again = json.loads(call("readable", folder, "--keep", 0, "--json").stdout)
+    assert again["readable"]["text"] == best["text"]
+    for count in ("measured", "qualified"):
+        assert again[count] == found[count] + 1
+
+
 def test_the_readable_prompt_is_a_prompt_file(copied):
     folder = copied(0)
     shown = call("readable", folder, "--keep", 0).stdout
@@ -176,11 +207,17 @@ def test_readable_says_what_it_cannot_do(copied, tmp_path):
     folder = copied(0)
     results = runs.read_results(folder)
     worst = max(by_hand(folder), key=lambda row: row[1])[0]
+    usual = json.loads(call("readable", folder, "--json").stdout)
     with pytest.raises(UsageError, match="no run 'nothing'"):
         call("readable", "nothing", "--output-dir", tmp_path)
     assert call("readable", folder, "--keep", 2).exit_code == 2
-    results["best"][0] = results["best"][0] | {"slots": [{"text": worst, "ids": []}]}
+    bad = results["best"][0] | {"slots": [{"text": worst, "ids": []}]}
+    results["best"].insert(0, bad)  # dev may choose one without a gain
     runs.write_results(folder, results)
+    found = json.loads(call("readable", folder, "--json").stdout)
+    assert found["best"]["text"] == worst
+    assert (found["readable"], found["kept"]) == (usual["readable"], usual["kept"])
+    runs.write_results(folder, results | {"best": [bad]})
     with pytest.raises(HardpromptError, match="there is no gain to keep"):
         call("readable", folder)
     (folder / runs.RESULTS).unlink()

@@ -17,10 +17,10 @@ def readable_report(found: dict[str, Any]) -> str:
     lines = [
         legend(found),
         f"* the most fluent of {found['qualified']:,} prompts (of {found['measured']:,} measured) "
-        f"that keep {found['keep']:g} of the best one's gain in search loss: "
+        f"that keep {found['keep']:g} of the largest gain in search loss: "
         f"{quoted(pick['text'])}",
         f"It keeps {figure(found['kept'], 2)} of the gain: {figure(pick['search'])}, where no "
-        f"prompt has {figure(empty['search'])} and the best {figure(best['search'])}.",
+        f"prompt has {figure(empty['search'])} and the lowest is {figure(found['lowest'])}.",
         "Price: none; it is the best prompt itself." if same else _price(found),
         f"Test was opened for {found['test_opened']} prompts of this run: choose --keep by dev.",
         f'Use it: hardprompt try {pasted(found["run"] + "/readable.json")} "a text of yours"',
