@@ -174,9 +174,7 @@ def test_a_manual_prompt_of_the_table_competes(copied, tmp_path):
     results, config = runs.read_results(folder), runs.read_config(folder)
     found = json.loads(call("readable", folder, "--keep", 0, "--json").stdout)
     good = [entry["text"] for entry in results["best"]]
-    texts = [
-        " ".join(pair) for pair in itertools.product(good, repeat=2)
-    ]  # longer than a found one
+    texts = [" ".join(pair) for pair in itertools.product(good, repeat=2)]  # longer than any found
     (tmp_path / "given.txt").write_text("\n".join(texts), encoding="utf8")
     options = ["--task", config.task, "--model", config.model, "--dtype", "float32"]
     given = call("eval", *options, "--prompts-file", tmp_path / "given.txt", "--json").stdout
