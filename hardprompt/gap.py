@@ -36,9 +36,12 @@ class Range:
         return cls(float(np.nanmin(losses)), float(np.nanmedian(losses)))
 
     def regret(self, loss: float) -> float:
-        """A loss in shares of the range: 0 is the optimum, 1 what a random prompt has."""
-        width = self.random - self.optimum
-        return (loss - self.optimum) / width if width > 0 else 0.0
+        """A loss in shares of the range: 0 is the optimum, 1 what a random prompt has. Where every
+        other prompt is an optimum, any worse one is infinitely far."""
+        width, lost = self.random - self.optimum, loss - self.optimum
+        if width > 0:
+            return lost / width
+        return np.inf if lost > 0 else 0.0
 
 
 def gap_run(
@@ -63,7 +66,8 @@ def gap_run(
 def measure_space(
     session: Session, records: Records, on_chunk: Callable[[int, int], None]
 ) -> tuple[IntArray, FloatArray]:
-    """`(n, length)` every prompt and `(n,)` its loss; NaN where it cannot be written."""
+    """`(n, length)` every prompt and `(n,)` its loss, that of its fluency included where this has
+    a weight; NaN where it cannot be written."""
     rows = np.array(list(every_prompt(session.space)))
     # What is reported is exact, whatever the search itself ran in.
     objective = replace(session, screened=False).objective
@@ -82,14 +86,20 @@ def _check_size(space: SearchSpace, most: int) -> None:
     size, v = space.size, len(space.tokens)
     if size <= most:
         return
-    length = int(np.log(most) / np.log(v))
-    shorter = f" or --len {length}" if 1 <= length < space.length else ""
+    lengths = [length for length in range(1, space.length) if _size(space, length) <= most]
+    shorter = f" or --len {lengths[-1]}" if lengths else ""
     many = f"{size:,.0f}" if size < 1e9 else space.size_text
     raise UsageError(
         f"the space of this run, {v:,} tokens and length {space.length}, has {many} prompts; "
         f"gap measures at most {most:,} (--most). A search with "
         f"--vocab-top {space.fitting(most)}{shorter} fits"
     )
+
+
+def _size(space: SearchSpace, length: int) -> int:
+    """How many prompts there would be of another `--len`."""
+    shortest = None if space.min_length is None else min(space.min_length, length)
+    return replace(space, slots=(length,), min_length=shortest).size
 
 
 def _compared(
@@ -99,10 +109,15 @@ def _compared(
     written = np.isfinite(losses)
     if not found or not written.any():
         raise UsageError("no prompt of this space was measured, so there is no gap to speak of")
-    entry = min(found, key=lambda entry: float(entry["search"]))
-    here = (rows == session.space.join([slot["ids"] for slot in entry["slots"]])).all(axis=1)
-    # A seed of other words is not in the space: it keeps the loss that was reported.
-    loss = float(losses[here][0]) if here.any() else float(entry["search"])
+
+    def whole_loss(entry: dict[str, Any]) -> float:
+        here = (rows == session.space.join([slot["ids"] for slot in entry["slots"]])).all(axis=1)
+        if here.any():
+            return float(losses[here][0])
+        # A seed of other words is not in the space: it keeps the figures that were reported.
+        return float(entry["search"]) - session.config.fluency * (entry["fluency"] or 0.0)
+
+    loss, entry = min(((whole_loss(entry), entry) for entry in found), key=lambda pair: pair[0])
     scale = Range.of(losses)
     best = int(np.nanargmin(losses))
     renderer = session.scorers["search"].renderer
@@ -112,6 +127,7 @@ def _compared(
         "schema": SCHEMA,
         "run": results["run"],
         "objective": session.loss.name,
+        "fluency_weight": session.config.fluency,
         "rows": session.space.n_examples,
         "prompts": len(rows),
         "unwritable": int((~written).sum()),

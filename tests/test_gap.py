@@ -8,9 +8,10 @@ import pytest
 
 from hardprompt import runs
 from hardprompt.errors import UsageError
-from hardprompt.gap import Range
+from hardprompt.gap import Range, _check_size
 from hardprompt.objective import Objective
 from hardprompt.session import Session
+from hardprompt.testing import planted_space
 from tests.conftest import call
 
 
@@ -58,6 +59,18 @@ def test_gap_equals_a_brute_force_loop(found):
     assert (1 - below) ** results["measured"] >= 0.5 > (1 - below - 1 / 156) ** results["measured"]
 
 
+def test_fluency_with_a_weight_is_in_every_loss(tiny_folder, task_folder, tmp_path):
+    args = ["--task", task_folder, "--model", tiny_folder, "--len", 2, "--vocab-top", 12,
+            "--strategy", "random", "--budget", 60, "--fluency", 0.3, "--dtype", "float32",
+            "--output-dir", tmp_path / "runs"]  # fmt: skip
+    results = json.loads(call("search", *args, "--json").stdout)
+    gap = json.loads(call("gap", "--output-dir", tmp_path / "runs", "--json").stdout)
+    best = min(e["search"] - 0.3 * e["fluency"] for e in results["best"] if e["source"] == "search")
+    assert gap["found"]["loss"] == pytest.approx(best, abs=1e-4)
+    shown = call("gap", "--output-dir", tmp_path / "runs").stdout
+    assert "plus 0.3 x a prompt's mean negative log-likelihood" in shown
+
+
 def test_gap_is_printed_and_not_measured_again(found, monkeypatch):
     results, root = found
     first = call("gap", "--output-dir", root).stdout
@@ -88,3 +101,13 @@ def test_regret_is_a_share_of_the_way_to_a_random_prompt():
     assert scale.regret(0.5) == 1
     assert scale.regret(0.8) == pytest.approx(2)
     assert Range(0.3, 0.3).regret(0.3) == 0  # all prompts alike: nothing to win
+    assert Range.of(np.array([1.0, 1.0, 1.0, 2.0])).regret(2.0) == np.inf
+
+
+@pytest.mark.parametrize(("most", "fits"), [(999, "--len 2 fits"), (1000, "--len 3 fits")])
+def test_the_longest_length_that_fits_is_named(most, fits):
+    with pytest.raises(UsageError, match=fits):
+        _check_size(planted_space(10, 4), most)
+    single = planted_space(1, 4, min_length=1)
+    with pytest.raises(UsageError, match=r"--vocab-top 1 or --len 1 fits"):
+        _check_size(single, 1)

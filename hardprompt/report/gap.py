@@ -16,15 +16,18 @@ def gap_report(found: dict[str, Any]) -> str:
     n = found["prompts"] - found["unwritable"]
     rows = [
         ["optimum", f"{optimum['loss']:.4f}", "0.0%", quoted(optimum["text"])],
-        ["found", f"{best['loss']:.4f}", f"{best['regret']:.1%}", quoted(best["text"])],
-        ["by luck", f"{luck['loss']:.4f}", f"{luck['regret']:.1%}", ""],
+        ["found", f"{best['loss']:.4f}", _share(best["regret"]), quoted(best["text"])],
+        ["by luck", f"{luck['loss']:.4f}", _share(luck["regret"]), ""],
         ["random", f"{found['random']:.4f}", "100.0%", ""],
     ]
     lost = f", and {found['unwritable']:,} that cannot be written" if found["unwritable"] else ""
+    weight = found["fluency_weight"]
+    fluent = f" plus {weight:g} x a prompt's mean negative log-likelihood" if weight else ""
+    loss = f"{found['objective']} on {found['rows']} rows{fluent}"
     return "\n".join(
         [
             f"run       {escape(found['run'])}",
-            f"space     {n:,} prompts{lost}; {found['objective']} on {found['rows']} rows",
+            f"space     {n:,} prompts{lost}; {loss}",
             "",
             table(HEAD, rows, left=(0, 3)),
             "",
@@ -34,3 +37,7 @@ def gap_report(found: dict[str, Any]) -> str:
             "as the search measured.",
         ]
     )
+
+
+def _share(regret: float | None) -> str:
+    return "-" if regret is None else f"{regret:.1%}"
