@@ -17,6 +17,8 @@ from hardprompt.session import Session
 from hardprompt.types import FloatArray, IntArray
 from hardprompt.verbalizers.joint import all_words, columns
 
+SWEEPS = 100  # over all classes, to shift them to the label prior
+
 
 class Records(Protocol):
     """Where measurements are kept: the ledger of a run, or a `Memory`."""
@@ -150,18 +152,30 @@ def shift_to_prior(log_probs: FloatArray, reference: FloatArray, gold: IntArray)
     """Predictions after the classes were shifted until, on the reference rows, each is
     predicted as often as it is right; what a change of the label prior alone can bring.
 
-    Solved by damped fixed-point steps on the shift; `reference` `(M, classes)` and `gold`
-    `(M,)` are of the search split, `log_probs` `(N, classes)` of another.
+    Solved class by class, each shift between the rows that are to be called so and the others,
+    until all agree; `reference` `(M, classes)` and `gold` `(M,)` are of the search split,
+    `log_probs` `(N, classes)` of another.
     """
     n_classes = log_probs.shape[1]
-    wanted = np.bincount(gold, minlength=n_classes) / len(gold)
+    wanted = np.bincount(gold, minlength=n_classes)
     shift = -np.median(reference, axis=0)
     best, best_gap = shift.copy(), np.inf
-    for step in range(200):
+    for _ in range(SWEEPS):
         called = np.bincount((reference + shift).argmax(axis=1), minlength=n_classes)
-        gap = np.abs(called / len(gold) - wanted).sum()
+        gap = np.abs(called - wanted).sum()
         if gap < best_gap:
             best, best_gap = shift.copy(), gap
-        shift = shift + (wanted - called / len(gold)) / (1 + 0.05 * step)
+        if not gap:
+            break
+        for label in range(n_classes):
+            others = np.delete(reference + shift, label, axis=1).max(axis=1)
+            shift[label] = _threshold(others - reference[:, label], wanted[label])
     predicted: IntArray = (log_probs + best).argmax(axis=1)
     return predicted
+
+
+def _threshold(needed: FloatArray, n: int) -> float:
+    """Above n of these values, and not above the others."""
+    ordered = np.sort(needed)
+    padded = np.concatenate([[ordered[0] - 2], ordered, [ordered[-1] + 2]])
+    return float((padded[n] + padded[n + 1]) / 2)

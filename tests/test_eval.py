@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from hardprompt import runs
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.evaluation import shift_to_prior
 from tests.conftest import call
 
 
@@ -73,3 +75,20 @@ def test_misuse_is_one_line(base, args, kind, message):
         call(*base, *args)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_shift_of_the_classes_reaches_the_label_prior(seed):
+    rng = np.random.default_rng(seed)
+    n, classes = int(rng.choice([16, 128])), int(rng.choice([2, 3, 10]))
+    scale = rng.choice([0.01, 1, 20])  # of the scores: a little and a lot to shift
+    gold = rng.choice(classes, n, p=rng.dirichlet(np.ones(classes)))
+    log_probs = scale * (rng.normal(size=(n, classes)) + rng.normal(size=classes))
+    called = shift_to_prior(log_probs, log_probs, gold)
+    assert (
+        np.bincount(called, minlength=classes).tolist()
+        == np.bincount(gold, minlength=classes).tolist()
+    )
+    other = rng.normal(size=(3, classes))  # each row is shifted alike, whatever stands beside it
+    alone = [shift_to_prior(row[None], log_probs, gold)[0] for row in other]
+    assert shift_to_prior(other, log_probs, gold).tolist() == alone
