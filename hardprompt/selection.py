@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from hardprompt.study import Found
-from hardprompt.types import IntArray
+from hardprompt.types import EMPTY, IntArray
 
 WEIGHED = 128  # prompts of a ranking whose fluency is looked at
 MOST_ALIKE = 3  # prompts of a list of which one differs from the others in one token
@@ -39,11 +39,12 @@ def _unique(found: Iterable[Found]) -> list[Found]:
 
 
 def diverse(ranking: Iterable[Found], n: int) -> list[Found]:
-    """The first n of a ranking, without a fourth prompt of such a family."""
+    """The first n of a ranking, without a fourth prompt of such a family; prompts of one token
+    are of no family, since all of them differ in one."""
     chosen: list[Found] = []
     for found in ranking:
         alike = sum(_differ(found.ids, other.ids) == 1 for other in chosen)
-        if alike < MOST_ALIKE:
+        if alike < MOST_ALIKE or (found.ids != EMPTY).sum() == 1:
             chosen.append(found)
         if len(chosen) == n:
             break

@@ -202,6 +202,12 @@ def test_lists_hold_three_of_a_family():
     assert [f.ids.tolist() for f in diverse(ranking, 10)] == [*rows[:3], rows[-1]]
 
 
+def test_prompts_of_one_token_are_no_family():
+    rows = [[i, EMPTY] for i in range(6)] + [[i, 1] for i in range(6)]
+    ranking = [Found(np.array(row), float(i), i) for i, row in enumerate(rows)]
+    assert [f.ids.tolist() for f in diverse(ranking, 10)][:6] == rows[:6]
+
+
 def test_the_shortlist_ends_with_fluent_prompts_that_keep_the_bar():
     def loss_of(found):
         return found.loss
