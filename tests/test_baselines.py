@@ -181,6 +181,21 @@ def test_points_that_run_off_are_worse_than_any(session, tmp_path):
     assert bench.quality(np.full((12, 2), np.nan)) < bench.quality(np.log(np.full((12, 2), 0.5)))
 
 
+def test_likelihood_decides_between_equals_only(prepare, task_folder, tmp_path, monkeypatch):
+    bench = bench_of(prepare(task_folder, metric="macro-f1"), tmp_path)
+    gold = np.arange(12) % 2
+    monkeypatch.setattr(type(bench.session), "gold", lambda self, split: gold)
+    right = np.where(np.arange(2) == gold[:, None], np.log(0.9), np.log(0.1))
+    unsure, wrong = np.where(right > -1, np.log(0.51), np.log(0.49)), right.copy()
+    wrong[0] = wrong[0][::-1]
+    monkeypatch.setattr(
+        type(bench.session.figures("dev")),
+        "value",
+        lambda self, called: (called == gold).mean() / 1e4,
+    )
+    assert bench.quality(right) > bench.quality(unsure) > bench.quality(wrong)
+
+
 @pytest.mark.parametrize("name", SOFT)
 def test_training_begins_at_words_and_lowers_the_loss(prepare, task_folder, tmp_path, name):
     session = prepare(task_folder, budget=160.0)
@@ -275,7 +290,7 @@ def test_examples_that_do_not_fit_the_context_are_left_out(prepare, task_folder,
         file.write(json.dumps(row) + "\n")
     session = prepare(task_folder)
     fitted = make_method("shots").fit(bench_of(session, tmp_path))
-    assert fitted.details["test_texts_with_fewer"] == 1
+    assert fitted.late()["test_texts_with_fewer"] == 1
     assert np.isfinite(fitted.predict("test")).all()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score
 
 from hardprompt.baselines.base import Unfit, _writes_nothing
 from hardprompt.baselines.none import NoPrompt
@@ -306,6 +307,19 @@ def test_seeds_must_be_numbers(tmp_path):
     result = call("compare", "--seeds", "0,x", "--output-dir", tmp_path)
     assert result.exit_code == 2
     assert "numbers with commas between them" in result.stderr
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_macro_f1_is_that_of_scikit_learn_whatever_classes_are_missing(seed):
+    rng = np.random.default_rng(seed)
+    gold, called = rng.choice([0, 2, 3], 8), rng.choice([0, 2, 4], 8)  # of six classes
+    score = metric_named("macro-f1").score(gold, called, 6)
+    assert score == pytest.approx(f1_score(gold, called, average="macro"))
+
+
+def test_samples_without_a_rare_class_do_not_widen_the_interval_of_macro_f1():
+    gold = np.array([0] * 49 + [1])
+    assert interval(metric_named("macro-f1"), gold, gold, 2) == (1.0, 1.0)
 
 
 def test_csv_fields_are_no_formulas():

@@ -19,6 +19,7 @@ from hardprompt.session import Session
 from hardprompt.types import FloatArray
 
 BROKEN = -2.0  # below every metric
+TIE = 1e-6  # what the likelihood may add: less than any two values of a metric differ by
 # Rows that a backward pass of one row through a model's weights costs (Kaplan et al., 2020,
 # section 2.1): twice what reading it does.
 BACKWARD = 2.0
@@ -103,8 +104,7 @@ class Bench:
             return float(np.exp(log_probs.mean()))
         score = session.figures("dev").value(log_probs.argmax(axis=1))
         nll = float(loss_named("nll").total(log_probs[None], gold, len(gold))[0])
-        # Less than what one row can change in a share of the rows.
-        return score - nll / (1 + nll) / (2 * len(gold))
+        return score - TIE * nll / (1 + nll)
 
 
 def _writes_nothing(split: str) -> list[str]:

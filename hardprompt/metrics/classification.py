@@ -36,14 +36,18 @@ def _accuracy(gold: IntArray, predicted: IntArray, n_classes: int) -> FloatArray
 
 
 def _f1(counts: IntArray) -> FloatArray:
-    """`(..., classes)`; a class neither there nor predicted scores 0, as in scikit-learn."""
+    """`(..., classes)`; 0 of a class that is neither there nor predicted."""
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
     total = counts.sum(axis=-1) + counts.sum(axis=-2)
     return np.where(total > 0, 2 * hits / np.maximum(total, 1), 0.0)
 
 
 def _macro_f1(gold: IntArray, predicted: IntArray, n_classes: int) -> FloatArray:
-    mean: FloatArray = _f1(confusion(gold, predicted, n_classes)).mean(axis=-1)
+    """The mean over the classes that are there or predicted, as in scikit-learn: with any other,
+    samples of rows that miss a rare class would say more of it than of the predictions."""
+    counts = confusion(gold, predicted, n_classes)
+    n_known = ((counts.sum(axis=-1) + counts.sum(axis=-2)) > 0).sum(axis=-1)
+    mean: FloatArray = _f1(counts).sum(axis=-1) / n_known
     return mean
 
 
