@@ -349,7 +349,7 @@ class TestTheCommand:
         assert results == again
         assert results["schema"] == "hardprompt.labels/1"
         found, own = results["found"], results["own"]
-        assert len(found) == 4
+        assert len(found) == results["judged"] == 4
         assert {entry["prompt"] == "" for entry in own} == {True, False}
         assert all(entry["words"] == {"bad": "bad", "good": "good"} for entry in own)
         order = [(-entry["dev"], entry["search"]) for entry in found]
@@ -362,6 +362,12 @@ class TestTheCommand:
             opened[0]["test"] - opened[1]["test"], abs=2e-6
         )  # of rounded figures
         assert all(len(ids) == 1 for ids in found[0]["tokens"].values())
+
+    def test_all_sets_that_dev_judged_are_counted(self, options):
+        args = [*options, "--way", "ratio", "--top", 1]
+        results = json.loads(call("labels", *args, "--json").stdout)
+        assert (len(results["found"]), results["judged"]) == (1, 2)  # one a prompt in place
+        assert "rows, chose among 2 sets," in call("labels", *args).stdout
 
     def test_found_words_become_a_task_that_a_search_takes(self, options, tmp_path):
         folder = tmp_path / "words"

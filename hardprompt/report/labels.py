@@ -26,7 +26,7 @@ def labels_report(results: dict[str, Any], *, own_data: bool, file: str | None) 
         f"better; dev, test: {results['metric']}, higher is better; the gain over the task's own "
         "words is paired, on test, with the same prompt.",
         f"{results['candidates']:,} words were weighed on the search rows; dev, {count['dev']} "
-        f"rows, chose among the {len(found)} listed, so that its figure of the first is too kind.",
+        f"rows, chose among {results['judged']} sets, so that its figure of the first is too kind.",
     ]
     lines += _warning(found[0], own[0])
     if found[0]["prompt"]:

@@ -63,7 +63,7 @@ def assess_words(
             f"no label words were found but the task's own, {', '.join(session.task.words)}; allow "
             "more words with --vocab, or try another --prompt"
         )
-    found = sorted(found, key=_order)[:n]
+    n_judged, found = len(found), sorted(found, key=_order)[:n]
     own.sort(key=_order)
     tested = _tested(session, found[0], own)
     return {
@@ -76,6 +76,7 @@ def assess_words(
         "objective": session.loss.name,
         "ways": list(ways),
         "candidates": len(vocabulary.tokens),
+        "judged": n_judged,
         "seed": session.config.seed,
         "found": [_entry(session, words, tested) for words in found],
         "own": [_entry(session, words, tested) for words in own],
