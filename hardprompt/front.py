@@ -9,7 +9,7 @@ from hardprompt.types import BoolArray, FloatArray, IntArray
 
 def nondominated(values: FloatArray) -> BoolArray:
     """`(n,)` which of `(n, m)` rows, lower is better, no other row dominates: is nowhere worse
-    and somewhere better. Equal rows stay together; rows with NaN are not compared."""
+    and somewhere better. Equal rows stay together; rows with NaN or infinity are left out."""
     front: BoolArray = np.isfinite(values.sum(axis=1))
     for number in np.flatnonzero(front):
         rivals = values[front]

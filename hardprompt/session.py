@@ -319,8 +319,11 @@ def choose_metric(task: Task, config: RunConfig) -> Metric | TextMetric:
     """The metric asked for, or that of this kind of task; raises `UsageError`, and where it can
     read nothing of the references."""
     if task.writes and config.objective != "nll":
+        whose = (
+            "--objective" if config.preset is None else f"--preset {config.preset} has objective"
+        )
         raise UsageError(
-            f"--objective {config.objective} needs labels; texts to be written have nll"
+            f"{whose} {config.objective}, which needs labels; texts to be written have nll"
         )
     metric = ranking_metric(task, config.metric)
     if isinstance(metric, TextMetric):

@@ -223,7 +223,11 @@ def test_a_text_that_is_written_costs_a_row_for_each_beam(session, bench, beams)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"objective": "accuracy"}, "--objective accuracy needs labels"),
+        ({"objective": "accuracy"}, "--objective accuracy, which needs labels"),
+        (
+            {"objective": "accuracy", "preset": "autoprompt"},
+            "--preset autoprompt has objective accuracy, which needs labels",
+        ),
         ({"metric": "ter"}, "better the lower"),
         ({"metric": "macro-f1"}, "no metric of text named 'macro-f1'"),
     ],

@@ -54,11 +54,8 @@ class Shots(Method):
             stored=n_tokens,
             n_bytes=len(text.encode()),
             text=text,
-            details={
-                "examples": len(best.examples),
-                "sets_tried": len(found),
-                "test_texts_with_fewer": best.shortened("test"),
-            },
+            details={"examples": len(best.examples), "sets_tried": len(found)},
+            late=lambda: {"test_texts_with_fewer": best.shortened("test")},
         )
 
 
