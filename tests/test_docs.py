@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from hardprompt.cli import main
-from hardprompt.registry import STRATEGIES
+from hardprompt.registry import STRATEGIES, hyperparameters, strategy_class
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
@@ -28,3 +28,16 @@ def test_the_readme_names_every_strategy_and_only_options_that_exist():
         known += runner.invoke(main, [command, "--help"]).output
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)):
         assert option in known or option == "--save-pretrained", option
+
+
+def test_every_setting_of_every_strategy_is_explained_with_its_default():
+    text = (ROOT / "docs" / "strategies.md").read_text(encoding="utf8")
+    _, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    explained = {}
+    for part in parts:
+        name, _, rest = part.partition("\n")
+        explained[name] = re.findall(r"^\| `(\w+)` \| (.+?) \|", rest, flags=re.MULTILINE)
+    assert explained == {
+        name: [(key, str(value)) for key, value in hyperparameters(strategy_class(name)).items()]
+        for name in STRATEGIES
+    }

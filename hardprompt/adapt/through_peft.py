@@ -1,4 +1,4 @@
-"""Adaptations that `peft` makes (`pip install 'hardprompt[compare]'`): attached in place, and
+"""Adaptations that `peft` makes (`pip install '.[compare]'`): attached in place, and
 saved as it saves them."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def import_peft(name: str) -> Any:
     try:
         import peft
     except ImportError:
-        raise UnfitModel(f"{name} needs peft: pip install 'hardprompt[compare]'") from None
+        raise UnfitModel(f"{name} needs peft: pip install peft") from None
     return peft
 
 

@@ -21,9 +21,7 @@ class Sacrebleu:
         try:
             metrics: Any = import_module("sacrebleu.metrics")
         except ImportError as error:
-            raise UsageError(
-                f"{name} needs sacrebleu: pip install 'hardprompt[metrics]'"
-            ) from error
+            raise UsageError(f"{name} needs sacrebleu: pip install sacrebleu") from error
         self._metric: Any
         if name == "bleu":
             self._metric = metrics.BLEU(force=True)  # says nothing of texts that look tokenised

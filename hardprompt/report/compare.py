@@ -114,9 +114,12 @@ def _sentences(results: dict[str, Any]) -> list[str]:
         f"budget: {cost}; rows: spent to fit and to choose, on search and dev, forward and with a "
         "backward pass; s: of that alone. trained, stored: numbers, a token is one; %: of the "
         "model's parameters.",
-        "* the best discrete prompt on dev, which the others are held to: gains are paired, on "
-        "test, with 95% intervals; one that holds zero may be nothing.",
     ]
+    if results["best_discrete"] is not None:
+        lines.append(
+            "* the best discrete prompt on dev, which the others are held to: gains are paired, on "
+            "test, with 95% intervals; one that holds zero may be nothing."
+        )
     if len(seeds) > 1:
         listed = ", ".join(map(str, seeds))
         lines.append(

@@ -11,8 +11,10 @@ from hardprompt.types import Batch
 
 @dataclass(kw_only=True)
 class Random(Strategy):
-    """Try prompts drawn at random, token by token; others than the best `keep` of a batch may be
-    dropped. None: all are measured to the end."""
+    """Try prompts drawn at random, token by token.
+
+    Others than the best `keep` of a batch may be dropped; None: all are measured to the end.
+    """
 
     name: ClassVar[str] = "random"
     batch: int = 32

@@ -211,4 +211,4 @@ def test_without_the_extra_there_is_one_line_that_says_what_to_install(name, mon
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError) as raised:
         text_metric_named(name)
-    assert str(raised.value) == f"{name} needs sacrebleu: pip install 'hardprompt[metrics]'"
+    assert str(raised.value) == f"{name} needs sacrebleu: pip install sacrebleu"
