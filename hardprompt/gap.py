@@ -36,8 +36,8 @@ class Range:
         return cls(float(np.nanmin(losses)), float(np.nanmedian(losses)))
 
     def regret(self, loss: float) -> float:
-        """A loss in shares of the range: 0 is the optimum, 1 what a random prompt has. Where every
-        other prompt is an optimum, any worse one is infinitely far."""
+        """A loss in shares of the range: 0 is the optimum, 1 what a random prompt has. Where that
+        is an optimum too, any worse loss is infinitely far."""
         width, lost = self.random - self.optimum, loss - self.optimum
         if width > 0:
             return lost / width
