@@ -337,7 +337,7 @@ def list_things(what: str, output_dir: Path) -> None:
     elif what == "models":
         click.echo(listing.models())
     else:
-        click.echo(listing.runs_table(runs.listed(output_dir)))
+        click.echo(listing.runs_table(output_dir))
 
 
 main.add_command(bench)

@@ -56,6 +56,19 @@ def test_results_may_be_damaged_or_of_another_edition(tmp_path, found_run, conte
     assert str(whole) in listed[3]
 
 
+def test_comparisons_and_sweeps_are_listed_behind_the_searches(tmp_path, found_run):
+    for name, mark in (("s", runs.SWEEP), ("c", runs.COMPARE)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / mark).write_text("{}")
+    listed = call("ls", "runs", "--output-dir", tmp_path).stdout.splitlines()
+    assert [line.split() for line in listed[2:]] == [
+        [str(tmp_path / "c"), "compare"], [str(tmp_path / "s"), "sweep"],
+    ]  # fmt: skip
+    folder_of(tmp_path, results=runs.read_json(found_run / runs.RESULTS))
+    both = call("ls", "runs", "--output-dir", tmp_path).stdout
+    assert both.split("\n\n")[1].splitlines() == listed
+
+
 def test_results_without_prompts_or_with_less_than_reports_need_are_damaged(tmp_path, found_run):
     good = runs.read_json(found_run / runs.RESULTS)
     for number, change in enumerate(({"best": []}, {"run": None}, {"timing": 3})):

@@ -72,12 +72,21 @@ def models() -> str:
     )
 
 
-def runs_table(folders: Sequence[Path]) -> str:
-    """Runs, oldest first, with their best prompt."""
-    if not folders:
+def runs_table(root: Path) -> str:
+    """Searches under a folder, oldest first, with their best prompt; then comparisons and sweeps."""
+    searches = [[escape(str(folder)), *_best_of(folder)] for folder in runs.listed(root)]
+    others = [
+        [escape(str(folder)), runs.COMMANDS[mark]]
+        for mark in (runs.COMPARE, runs.SWEEP)
+        for folder in runs.listed(root, mark)
+    ]
+    tables = [
+        *([table(("run", "test", "best prompt"), searches, left=(0, 2))] if searches else []),
+        *([table(("run", "of hardprompt"), others, left=(0, 1))] if others else []),
+    ]
+    if not tables:
         return "no runs yet; start one with: hardprompt search --task sentiment --len 5"
-    rows = [[escape(str(folder)), *_best_of(folder)] for folder in folders]
-    return table(("run", "test", "best prompt"), rows, left=(0, 2))
+    return "\n\n".join(tables)
 
 
 def _best_of(folder: Path) -> tuple[str, str]:
