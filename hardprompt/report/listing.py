@@ -73,7 +73,7 @@ def models() -> str:
 
 
 def runs_table(root: Path) -> str:
-    """Searches under a folder, oldest first, with their best prompt; then comparisons and sweeps."""
+    """Searches in a folder, oldest first, with their best prompt; then comparisons and sweeps."""
     searches = [[escape(str(folder)), *_best_of(folder)] for folder in runs.listed(root)]
     others = [
         [escape(str(folder)), runs.COMMANDS[mark]]
