@@ -12,7 +12,7 @@ from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.halves import check_whole
 from hardprompt.models.base import Labels, PromptModel
 from hardprompt.models.writer import Decoding
-from hardprompt.scoring.compile import Renderer, cut_texts, room_for
+from hardprompt.scoring.compile import SPARE, Renderer, cut_texts, room_for, tokens_of
 from hardprompt.scoring.scorer import score_texts
 from hardprompt.types import FloatArray
 
@@ -49,7 +49,7 @@ class Classifier:
             reserved = max(map(len, self._labels))
         else:
             reserved = max(prompt.writing.reserved, self._decoding.limit)
-        self._room = room_for(model.info.context, reserved)
+        self.room = self._room_for(reserved)
 
     @property
     def differences(self) -> list[str]:
@@ -106,7 +106,7 @@ class Classifier:
             raise UsageError(f"text {stripped.index('') + 1} is empty; there is nothing to read")
         for number, text in enumerate(stripped, start=1):
             check_whole(text, f"text {number}")
-        found, cut = cut_texts(self._renderer, stripped, self.prompt.texts, self._room)
+        found, cut = cut_texts(self._renderer, stripped, self.room)
         self.cut += cut
         return found
 
@@ -120,10 +120,17 @@ class Classifier:
         return codec.decode(codec.prefix) + written + codec.decode(codec.suffix)
 
     def _prompts(self, with_prompt: bool) -> tuple[str, ...]:
-        return self.prompt.texts if with_prompt else ("",) * len(self.prompt.slots)
+        return self.prompt.texts if with_prompt else self._renderer.no_prompt
 
     def _scored(self, prompts: Sequence[str], texts: Sequence[str]) -> FloatArray:
         return score_texts(self.model, self._renderer, prompts, texts, self._labels)
+
+    def _room_for(self, reserved: int) -> int:
+        """Tokens that a row may have without its prompt: as many as in the search, so that a text
+        is cut as it was there, as far as this model has room for them."""
+        room = room_for(self.model.info.context, reserved)
+        room -= tokens_of(self._renderer, self.prompt.texts)
+        return room if self.prompt.room is None else min(self.prompt.room, room + SPARE)
 
     def _check_ids(self) -> None:
         expected = tuple(slot.ids for slot in self.prompt.slots)

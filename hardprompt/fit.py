@@ -8,7 +8,7 @@ import numpy as np
 
 from hardprompt.errors import HardpromptError
 from hardprompt.models.base import PromptModel
-from hardprompt.scoring.compile import Renderer, compile_rows, room_for, too_long
+from hardprompt.scoring.compile import Renderer, compile_rows, room_for, tokens_of, too_long
 from hardprompt.scoring.places import find_probes, steady_label_ids
 from hardprompt.template import Template
 from hardprompt.vocabulary import Vocabulary
@@ -69,4 +69,4 @@ class Fit:
         """Numbers of the texts that a search would cut, with `reserved` tokens behind them;
         raises where prompt and template alone fill the model's context."""
         room = room_for(self._context, reserved)
-        return too_long(self._renderer, texts, self._prompts, room)
+        return too_long(self._renderer, texts, room, tokens_of(self._renderer, self._prompts))

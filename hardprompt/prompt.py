@@ -79,6 +79,7 @@ class Writing:
 
 
 WRITING = tuple(field.name for field in fields(Writing))  # among the scores of such a prompt
+ROOM = "room"  # too, of every prompt
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class HardPrompt:
     labels: tuple[Label, ...]
     model: FoundOn
     task: Mapping[str, str]  # name, version, fingerprint
-    scores: Mapping[str, Any]  # as in results.json, with metric, objective, rows, `WRITING`
+    scores: Mapping[str, Any]  # as in results.json, with metric, objective, rows, `WRITING`, `ROOM`
     versions: Mapping[str, str]
 
     @classmethod
@@ -188,6 +189,13 @@ class HardPrompt:
         """How its texts were written."""
         return Writing(**{key: self.scores[key] for key in WRITING if key in self.scores})
 
+    @property
+    def room(self) -> int | None:
+        """Tokens that a row of the search could have without a prompt, beyond which its text was
+        cut; None: the file does not say."""
+        room: int | None = self.scores.get(ROOM)
+        return room
+
     def on(
         self,
         model: PromptModel | None = None,
@@ -253,7 +261,7 @@ def _from_results(results: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[
             "metric": results["metric"],
             "rows": task["rows"],
             **{key: entry[key] for key in SCORES},
-            **{key: results[key] for key in WRITING if key in results},
+            **{key: results[key] for key in (*WRITING, ROOM) if key in results},
         },
         "versions": results["versions"],
     }
@@ -281,7 +289,7 @@ def _check(content: Any, source: str) -> None:
             f"'{source}' contradicts itself: 'text' is {content['text']!r}, "
             f"but its slots give {template.show(texts)!r}"
         )
-    for key in WRITING:
+    for key in (*WRITING, ROOM):
         value = content["scores"].get(key, 1)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise HardpromptError(

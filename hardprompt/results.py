@@ -52,6 +52,7 @@ def assemble(
         "ended": reason,
         "race": _race(session, study),
         **(about_decoding(session) if session.task.writes else {}),
+        "room": session.splits.room,
         "seed": session.config.seed,
         "best": [
             judge.entry(candidate, opened=number in tested)

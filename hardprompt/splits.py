@@ -12,7 +12,7 @@ from hardprompt.errors import UsageError
 from hardprompt.halves import check_whole
 from hardprompt.models.base import PromptModel
 from hardprompt.models.codec import ANCHOR, Codec
-from hardprompt.scoring.compile import SPARE, Renderer, cut_texts, room_for
+from hardprompt.scoring.compile import SPARE, Renderer, cut_texts, room_for, tokens_of
 from hardprompt.scoring.places import find_probes, fitting, steady_label_ids
 from hardprompt.scoring.scorer import WRITTEN, Scorer
 from hardprompt.tasks import Example, Task
@@ -30,6 +30,7 @@ class Splits:
     scorers: dict[str, Scorer]
     cut: dict[str, int]
     reserved: int  # tokens of the context that are kept free behind a row
+    room: int  # tokens that a row may have without its prompt
 
     @classmethod
     def of(
@@ -58,14 +59,14 @@ class Splits:
             ends = list(labels)
         reserved = max(written or 0, *map(len, ends))
         room = room_for(model.info.context, reserved)
-        longest, room = _cut_for(renderer, usual, given, room)
+        prompt, room = _cut_for(renderer, usual, given, room)
         scorers, cut = {}, {}
         for split in SPLITS:
             texts = [example.text for example in getattr(task, split)]
-            texts, cut[split] = cut_texts(renderer, texts, longest, room)
+            texts, cut[split] = cut_texts(renderer, texts, room, prompt)
             rows = renderer, texts, labels, slots, probes, targets.get(split)
             scorers[split] = Scorer(model, *rows)
-        return cls(scorers, cut, reserved)
+        return cls(scorers, cut, reserved, room - prompt)
 
 
 def widths_of(
@@ -116,17 +117,12 @@ def right_classes(rows: Sequence[Example]) -> IntArray:
 
 def _cut_for(
     renderer: Renderer, usual: Sequence[str], given: Sequence[Sequence[str]], room: int
-) -> tuple[Sequence[str], int]:
-    """The prompt that texts are cut for, and the tokens that a row with it may have: one of the
-    slots' length, or the longest `given` where that needs more than is spared beside it."""
-
-    def tokens(prompt: Sequence[str]) -> int:
-        return len(renderer.encode(prompt, [""])[0])
-
-    longest = max(given, key=tokens, default=usual)
-    if tokens(longest) > tokens(usual) + SPARE:
-        return longest, room + SPARE
-    return usual, room
+) -> tuple[int, int]:
+    """Tokens of the prompt that texts are cut for, and those that a row with it may have: one of
+    the slots' length, or the longest `given` where that needs more than is spared beside it."""
+    needed = tokens_of(renderer, usual)
+    longest = max((tokens_of(renderer, prompt) for prompt in given), default=needed)
+    return (longest, room + SPARE) if longest > needed + SPARE else (needed, room)
 
 
 def _targets(renderer: Renderer, rows: Sequence[Example]) -> list[tuple[int, ...]]:

@@ -301,14 +301,14 @@ def test_long_texts_are_cut_at_their_end(make_model):
     _, model = make_model("llama")
     renderer = Renderer(model.codec, Template.parse("{prompt} {text} {label}"))
     long = "word after word after word " * 40
-    texts, n = cut_texts(renderer, ["short", long], ["the"], room=30)
+    texts, n = cut_texts(renderer, ["short", long], room=30, prompt=1)
     assert n == 1
     assert texts[0] == "short"
     assert long.startswith(texts[1])
     lengths = [len(ids) for ids in renderer.encode(["the"], texts)]
     assert 25 <= max(lengths) <= 30
     with pytest.raises(UsageError, match="no room for a text"):
-        cut_texts(renderer, [long], ["the " * 40], room=20)
+        cut_texts(renderer, [long], room=20, prompt=40)
 
 
 def test_memory_back_off_halves_and_keeps_what_is_finished():

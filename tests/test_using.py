@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardprompt import HardPrompt
+from hardprompt import HardPrompt, runs
 from hardprompt.errors import HardpromptError, UsageError
+from hardprompt.models.load import load_model
 from hardprompt.predict import CHUNK, predict_rows
 from hardprompt.prompt import find_prompt
+from hardprompt.scoring.losses import normalise
+from hardprompt.session import Session
 from hardprompt.streams import TextRow, read_texts
+from hardprompt.tasks import load_choice
 from tests.conftest import call
 
 TEXTS = ["lovely warm day", "cold wet night", 'all "we" had,\u2028lost', "many words " * 150]
@@ -337,6 +341,43 @@ def test_the_script_without_hardprompt_knows_suffixes_and_words_of_several_token
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     shares = np.exp(find_prompt(str(path), tmp_path).log_probs(TEXTS))
     agree(found, [("ab"[int(row.argmax())], dict(zip("ab", row, strict=True))) for row in shares])
+
+
+def test_long_texts_are_cut_as_in_the_search_whatever_the_length_of_the_prompt(
+    tiny_folder, task_folder, tmp_path, monkeypatch, capsys
+):
+    import io
+    import runpy
+
+    row = {"text": "a lovely day of no weight " * 60, "label": "good"}
+    with (task_folder / "test.jsonl").open("a", encoding="utf8") as file:
+        file.write(json.dumps(row) + "\n")
+    root = tmp_path / "runs"
+    args = ["--task", task_folder, "--model", tiny_folder, "--len", 20, "--min-len", 1]
+    args += ["--strategy", "random", "--budget", 6, "--dtype", "float32", "--output-dir", root]
+    results = json.loads(call("search", *args, "--json").stdout)
+    assert results["task"]["cut"]["test"] == 1
+    folder = root / Path(results["run"]).name
+    lengths = [len(entry["ids"]) for entry in results["best"]]
+    assert min(lengths) < 10
+    prompt = HardPrompt.from_run(folder, int(np.argmin(lengths)))
+    scorer = Session.prepare(runs.read_config(folder)).scorers["test"]
+    expected = normalise(scorer.by_text(prompt.texts))
+    texts = [example.text for example in load_choice(runs.read_config(folder)).test]
+    classifier = prompt.on(load_model(str(tiny_folder)))
+    np.testing.assert_allclose(classifier.log_probs(texts), expected, atol=CLOSE)
+    assert classifier.shortened(texts) == scorer.texts
+    script = tmp_path / "classify.py"
+    prompt.save(tmp_path / "p.json")
+    call("export", tmp_path / "p.json", "--to", "transformers", "--output", script)
+    monkeypatch.setattr(sys, "argv", [str(script), "--model", str(tiny_folder)])
+    given = io.TextIOWrapper(io.BytesIO("\n".join(texts).encode()))
+    monkeypatch.setattr(sys, "stdin", given)
+    runpy.run_path(str(script), run_name="__main__")
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    names = [label.name for label in prompt.labels]
+    shares = [dict(zip(names, line, strict=True)) for line in np.exp(expected)]
+    agree(found, [(max(line, key=line.get), line) for line in shares])
 
 
 def test_mini_is_found_inside_the_installed_package(tmp_path, monkeypatch):

@@ -12,7 +12,14 @@ from hardprompt.classifier import SAMPLE
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.models.base import Labels, PromptModel
 from hardprompt.models.codec import ANCHOR, Codec
-from hardprompt.scoring.compile import Renderer, compile_rows, cut_texts, room_for
+from hardprompt.scoring.compile import (
+    Renderer,
+    compile_rows,
+    cut_texts,
+    room_for,
+    tokens_beside,
+    tokens_of,
+)
 from hardprompt.scoring.mixed import MixedRow
 from hardprompt.scoring.places import find_probes, steady_label_ids
 from hardprompt.template import Template
@@ -30,14 +37,14 @@ class Placed:
     renderer: Renderer
     prompts: tuple[str, ...]  # in the slots; of a soft prompt, words as long as it
     label_ids: Labels
-    room: int  # tokens of a row before its label word
+    room: int  # tokens that a row may have without its prompt, before its label word
     slots: tuple[FloatArray, ...] = ()  # (k, dim) points of each slot
     probes: tuple[int, int] = (0, 0)  # tokens that the slots of points are found with
     prefix: FloatArray | None = None  # (n, layers, 2, kv_heads, head_dim)
 
     def shortened(self, texts: Sequence[str]) -> tuple[list[str], int]:
         """The texts, cut where they are too long for the model, and how many were."""
-        return cut_texts(self.renderer, texts, self.prompts, self.room)
+        return cut_texts(self.renderer, texts, self.room)
 
     def rows(self, texts: Sequence[str]) -> list[MixedRow]:
         """A row for each text."""
@@ -59,10 +66,11 @@ def placed(held: Held, model: PromptModel) -> Placed:
         found = _soft(held, model, renderer)
     else:
         found = _prefix(held, model, renderer)
-    alone = len(renderer.encode(found.prompts, [""])[0])
-    if alone >= found.room:
+    prompt = tokens_of(renderer, found.prompts)
+    alone, room = tokens_beside(renderer, found.prompts), found.room + prompt
+    if alone >= room:
         raise UsageError(
-            f"prompt and template take {alone:,} tokens, and a row has {found.room:,} before its "
+            f"prompt and template take {alone:,} tokens, and a row has {room:,} before its "
             "label word: no room for a text"
         )
     return found
@@ -74,10 +82,10 @@ def _hard(held: Hard, model: PromptModel, renderer: Renderer) -> Placed:
             "the prompt was found for texts to be written, and a bank answers with labels; use its "
             "own write"
         )
-    held.prompt.on(model)  # raises where the text is no longer read as its ids
+    classifier = held.prompt.on(model)  # raises where the text is no longer read as its ids
     prompts = held.prompt.texts
     labels = renderer.label_ids(_words(held), SAMPLE, prompts)
-    return Placed(held, renderer, prompts, labels, _room(model.info.context, labels))
+    return Placed(held, renderer, prompts, labels, classifier.room)
 
 
 def _soft(held: Soft, model: PromptModel, renderer: Renderer) -> Placed:
@@ -96,12 +104,13 @@ def _soft(held: Soft, model: PromptModel, renderer: Renderer) -> Placed:
     probes = find_probes(renderer, words, n_slots, SAMPLE)
     filler = np.full(sum(slots), probes[0], dtype=np.int64)
     labels = steady_label_ids(renderer, _words(held), SAMPLE, slots, words)
+    prompts = tuple(renderer.prompt_texts(filler, slots))
     return Placed(
         held,
         renderer,
-        tuple(renderer.prompt_texts(filler, slots)),
+        prompts,
         labels,
-        _room(model.info.context, labels),
+        _room(model.info.context, labels) - tokens_of(renderer, prompts),
         slots=tuple(np.split(held.numbers, np.cumsum(slots)[:-1])),
         probes=probes,
     )
@@ -114,7 +123,7 @@ def _prefix(held: Prefix, model: PromptModel, renderer: Renderer) -> Placed:
             f"a place of a prefix on '{model.info.name}' has {np.prod(shape)} numbers, this one "
             f"has {width}; it was made for another model"
         )
-    prompts = ("",) * renderer.template.n_slots
+    prompts = renderer.no_prompt
     labels = renderer.label_ids(_words(held), SAMPLE, prompts)
     places, context = len(held.numbers), model.info.context
     try:

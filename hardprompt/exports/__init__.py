@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pprint import pformat
@@ -44,12 +44,22 @@ def _transformers(prompt: HardPrompt) -> str:
             f"the script for transformers alone reads causal models, and '{prompt.model.name}' is "
             f"a {prompt.model.kind} one; take --to python, which needs hardprompt"
         )
-    before, _, after = prompt.filled(MARK).partition(MARK)
     content = {key: value for key, value in prompt.to_json().items() if key not in SKIPPED}
-    row = {"before": before, "after": after, "before_label": prompt.parsed.before_label}
+    row = {
+        "with_prompt": _around(prompt, prompt.texts),
+        "without": _around(prompt, ("",) * len(prompt.slots)),
+        "before_label": prompt.parsed.before_label,
+        "room": prompt.room,
+    }
     if prompt.writes:
         content["writing"] = asdict(prompt.writing)
     return _script("with_transformers.py", content | {"row": row})
+
+
+def _around(prompt: HardPrompt, texts: Sequence[str]) -> list[str]:
+    """What stands before and after the text, all before the label's word."""
+    before, _, after = prompt.parsed.render(texts, MARK).partition(MARK)
+    return [before, after]
 
 
 def _script(name: str, content: dict[str, Any]) -> str:

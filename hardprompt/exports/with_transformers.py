@@ -21,8 +21,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-# `row` is what stands before and after a text; a label's word is what the model is to write next,
-# or without labels a text, as `writing` says.
+# `row` is what stands before and after a text, and how many tokens a row may have without the
+# prompt (null: what the model has room for); a label's word is what the model is to write next, or
+# without labels a text, as `writing` says.
 PROMPT: dict[str, Any] = {}
 SPARE = 16  # tokens of the context that are left free, as in the search
 
@@ -40,8 +41,8 @@ class Reader:
             folder, **safe, use_safetensors=True, dtype=getattr(torch, about["dtype"])
         )
         self.model = model.to(device).eval()
-        self.before: str = row["before"]
-        self.after: str = row["after"]
+        self.with_prompt: list[str] = row["with_prompt"]
+        self.without: list[str] = row["without"]
         self.bare, full = self.tokens("a", special=False), self.tokens("a")
         n = len(self.bare)
         start = next(i for i in range(len(full)) if full[i : i + n] == self.bare)
@@ -51,7 +52,9 @@ class Reader:
         self.labels = [self.encode(text)[len(self.encode(sample)) :] for text in joined]
         how = PROMPT.get("writing", {})
         reserved = max(*map(len, self.labels), how.get("limit", 0), how.get("reserved", 0))
-        self.room: int = about["context"] - reserved - SPARE
+        prompt = len(self.encode(self.context(""))) - len(self.encode(self.plain("")))
+        room: int = about["context"] - reserved - prompt
+        self.room: int = room - SPARE if row["room"] is None else min(room, row["room"])
 
     def tokens(self, text: str, *, special: bool = True) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
@@ -61,7 +64,13 @@ class Reader:
         return ids[: len(ids) - self.end]
 
     def context(self, text: str) -> str:
-        return (self.before + text + self.after).rstrip(" ")
+        before, after = self.with_prompt
+        return (before + text + after).rstrip(" ")
+
+    def plain(self, text: str) -> str:
+        """The row without the prompt, by which texts are cut."""
+        before, after = self.without
+        return (before + text + after).rstrip(" ")
 
     def fitting(self, text: str) -> str:
         """The text, cut at its end between words where the model has no room for all of it."""
@@ -75,7 +84,7 @@ class Reader:
         return kept.rsplit(None, 1)[0] if " " in kept else kept.rstrip()
 
     def fits(self, text: str) -> bool:
-        return len(self.encode(self.context(text.rstrip()))) <= self.room
+        return len(self.encode(self.plain(text.rstrip()))) <= self.room
 
     def answer(self, text: str) -> dict[str, Any]:
         """The likeliest label with the probabilities of all; without labels what is written."""

@@ -56,6 +56,11 @@ class Renderer:
         space = self.template.before_label if self.codec.mask_takes_space else ""
         return self.template.render(prompts, text, space + self.codec.mask)
 
+    @property
+    def no_prompt(self) -> tuple[str, ...]:
+        """Nothing in the slots."""
+        return ("",) * self.template.n_slots
+
     def encode(self, prompts: Sequence[str], texts: Sequence[str]) -> list[list[int]]:
         """Ids of the whole row as `write` gives it, for every text: what is scored and served."""
         return self._encode([self.write(prompts, text) for text in texts])
@@ -236,32 +241,42 @@ def _between(row: list[int], heads: Sequence[list[int]]) -> tuple[tuple[int, ...
 
 
 def cut_texts(
-    renderer: Renderer, texts: Sequence[str], prompts: Sequence[str], room: int
+    renderer: Renderer, texts: Sequence[str], room: int, prompt: int = 0
 ) -> tuple[list[str], int]:
-    """Texts shortened at their end, by words, until each row has at most `room` tokens.
+    """Texts shortened at their end, by words, until each row has at most `room` tokens with a
+    prompt of `prompt` tokens. Rows are looked at without one, so that a text is cut alike beside
+    all prompts.
 
     Returns the texts and how many were cut. Raises where prompt and template alone are too long.
     """
-    long = set(too_long(renderer, texts, prompts, room))
+    long = set(too_long(renderer, texts, room, prompt))
     result = [
-        _cut(renderer, text, prompts, room) if number in long else text
+        _cut(renderer, text, room - prompt) if number in long else text
         for number, text in enumerate(texts)
     ]
     return result, len(long)
 
 
-def too_long(
-    renderer: Renderer, texts: Sequence[str], prompts: Sequence[str], room: int
-) -> list[int]:
-    """Numbers of the texts whose rows have more than `room` tokens."""
-    lengths = [len(ids) for ids in renderer.encode(prompts, texts)]
-    found = [number for number, length in enumerate(lengths) if length > room]
-    alone = len(renderer.encode(prompts, [""])[0]) if found else 0
+def too_long(renderer: Renderer, texts: Sequence[str], room: int, prompt: int = 0) -> list[int]:
+    """Numbers of the texts whose rows have more than `room` tokens with a prompt of so many."""
+    lengths = [len(ids) for ids in renderer.encode(renderer.no_prompt, texts)]
+    found = [number for number, length in enumerate(lengths) if length > room - prompt]
+    alone = tokens_beside(renderer, renderer.no_prompt) + prompt if found else 0
     if alone >= room:
         raise UsageError(
             f"prompt and template take {alone} tokens of the model's {room}: no room for a text"
         )
     return found
+
+
+def tokens_beside(renderer: Renderer, prompts: Sequence[str]) -> int:
+    """Tokens of a row without a text."""
+    return len(renderer.encode(prompts, [""])[0])
+
+
+def tokens_of(renderer: Renderer, prompts: Sequence[str]) -> int:
+    """Tokens that a prompt adds to a row."""
+    return tokens_beside(renderer, prompts) - tokens_beside(renderer, renderer.no_prompt)
 
 
 def room_for(context: int, reserved: int) -> int:
@@ -276,11 +291,12 @@ def room_for(context: int, reserved: int) -> int:
     return room
 
 
-def _cut(renderer: Renderer, text: str, prompts: Sequence[str], room: int) -> str:
+def _cut(renderer: Renderer, text: str, room: int) -> str:
     low, high = 0, len(text)  # characters kept; the longest beginning that fits
     while low < high:
         middle = (low + high + 1) // 2
-        if len(renderer.encode(prompts, [text[:middle].rstrip()])[0]) <= room:
+        row = renderer.encode(renderer.no_prompt, [text[:middle].rstrip()])[0]
+        if len(row) <= room:
             low = middle
         else:
             high = middle - 1
