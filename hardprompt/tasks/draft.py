@@ -13,7 +13,6 @@ from hardprompt.tasks.rows import (
     Classes,
     Part,
     examples,
-    label_name,
     same_text,
     sampled,
     stratified,
@@ -81,7 +80,7 @@ def rare_labels(draft: Draft) -> dict[str, list[int]]:
         return {}
     texts: dict[str, dict[str, int]] = defaultdict(dict)
     for row in draft.whole.rows:
-        texts[label_name(row.label) or ""].setdefault(same_text(row.text), row.line)
+        texts[draft.classes.name_of(row.label)].setdefault(same_text(row.text), row.line)
     return {
         name: list(texts[name].values())
         for name in draft.classes.names
@@ -168,10 +167,11 @@ def _check_labels(draft: Draft, task: Task) -> None:
 
 def _shared_texts(rows: Mapping[str, tuple[Example, ...]]) -> list[str]:
     """Of all rows, whether they are sampled or not."""
-    seen = {same_text(example.text) for example in rows["train"]}
+    texts = {name: [same_text(example.text) for example in part] for name, part in rows.items()}
     notes = []
-    for split in ("dev", "test"):
-        shared = sum(same_text(example.text) in seen for example in rows[split])
+    for other, split in (("train", "dev"), ("train", "test"), ("dev", "test")):
+        seen = set(texts[other])
+        shared = sum(text in seen for text in texts[split])
         if shared:
-            notes.append(f"{shared} texts of {split} are also in train")
+            notes.append(f"{shared} texts of {split} are also in {other}")
     return notes

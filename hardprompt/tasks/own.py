@@ -12,7 +12,7 @@ from hardprompt.config import AUTO, TaskChoice
 from hardprompt.errors import HardpromptError, unknown
 from hardprompt.tasks.draft import SPLITS, Draft, plain_task, plain_writing
 from hardprompt.tasks.references import REFERENCES, SOURCE, is_writing
-from hardprompt.tasks.rows import Part, Row, found_names, label_name, listed, read_part, same_text
+from hardprompt.tasks.rows import Classes, Part, Row, found_names, listed, read_part, same_text
 from hardprompt.tasks.schema import Label
 from hardprompt.tasks.words import label_words, parse_labels
 
@@ -30,7 +30,7 @@ def draft_from_data(choice: TaskChoice) -> Draft:
         dev, test = _part(choice, choice.dev), _part(choice, choice.test)
         parts = {"train": whole, "dev": dev, "test": test}
         return Draft(plain_task(choice.name, labels, choice.data, tuple(about)), parts)
-    parts = split(whole, choice.seed)
+    parts = split(whole, Classes(label.name for label in labels), choice.seed)
     about.append(_counted(whole, parts, choice.seed))
     return Draft(plain_task(choice.name, labels, choice.data, tuple(about)), parts, whole)
 
@@ -70,20 +70,22 @@ def _labels(choice: TaskChoice, part: Part) -> tuple[tuple[Label, ...], list[str
             notes.append("label words without a letter say little to a model")
         return labels, notes
     given = parse_labels(choice.labels)
-    for name in given:
-        if name not in found:
+    classes = Classes(given)
+    meant = {classes.of(row.label) for row in part.rows}
+    for number, name in enumerate(given):
+        if number not in meant:
             raise unknown(f"label in {part.path}", name, found)
     words_given = {name: word for name, word in given.items() if word is not None}
     return label_words(tuple(given), words_given), []
 
 
-def split(whole: Part, seed: int) -> dict[str, Part]:
+def split(whole: Part, classes: Classes, seed: int) -> dict[str, Part]:
     """Half train, a quarter dev, a quarter test, of every label; the same for the same seed.
 
     Rows of the same text stay together, under the label of the first of them: a text that was
     searched on must not be one that is tested on.
     """
-    return _dealt(whole, _groups(whole.rows), seed)
+    return _dealt(whole, _groups(whole.rows, classes), seed)
 
 
 def _counted(whole: Part, parts: dict[str, Part], seed: int) -> str:
@@ -112,11 +114,11 @@ def _dealt(whole: Part, kinds: list[list[list[int]]], seed: int) -> dict[str, Pa
     }
 
 
-def _groups(rows: tuple[Row, ...]) -> list[list[list[int]]]:
+def _groups(rows: tuple[Row, ...], classes: Classes) -> list[list[list[int]]]:
     """For each label, sorted by name, the numbers of its rows, those of one text together."""
     by_label: dict[str, list[list[int]]] = defaultdict(list)
     for group in _together(rows).values():
-        by_label[label_name(rows[group[0]].label) or ""].append(group)
+        by_label[classes.name_of(rows[group[0]].label)].append(group)
     return [by_label[name] for name in sorted(by_label)]
 
 

@@ -15,9 +15,10 @@ SOURCE, REFERENCES = "source", "references"  # the fields of a file that says no
 
 
 def is_writing(path: Path | str) -> bool:
-    """Whether the rows of a file have sources and references."""
+    """Whether the rows of a file have sources and references, and no texts with labels."""
     fields = first_fields(Path(path))
-    return SOURCE in fields and REFERENCES in fields
+    labelled = "text" in fields and "label" in fields
+    return SOURCE in fields and REFERENCES in fields and not labelled
 
 
 def written(part: Part) -> tuple[Example, ...]:

@@ -116,6 +116,11 @@ class Classes:
             return label
         return None
 
+    def name_of(self, label: object) -> str:
+        """The name of that class; of a label that means none its own, or nothing."""
+        place = self.of(label)
+        return (label_name(label) or "") if place is None else self.names[place]
+
 
 def fault(part: Part, row: Row, classes: Classes) -> Fault | None:
     """What keeps a row with a label from being used; None: nothing."""

@@ -102,6 +102,14 @@ def test_dev_and_test_files_are_taken_as_they_are(tmp_path):
     assert all("test" in example.text for example in task.test)
 
 
+def test_rows_that_are_in_dev_and_test_are_said(tmp_path):
+    train, dev = write(tmp_path / "r.csv", reviews(20)), tmp_path / "d.csv"
+    write(dev, reviews(8).replace("film", "dev"))
+    test = write(tmp_path / "t.csv", dev.read_text() + "another one,pos\n")
+    notes = load_choice(TaskChoice(data=train, dev=str(dev), test=test)).notes
+    assert [note for note in notes if "also in" in note] == ["8 texts of test are also in dev"]
+
+
 def test_labels_give_order_and_words(tmp_path):
     path = write(tmp_path / "r.csv", reviews())
     task = load_choice(TaskChoice(data=path, labels="pos = great , neg"))
@@ -144,6 +152,17 @@ def test_where_labels_are_words_a_number_is_a_place(tmp_path):
     assert whole.counts(whole.search) == [24, 24]
 
 
+def test_a_file_with_places_alone_is_split_by_what_they_mean(tmp_path):
+    path = numbered(tmp_path / "r.jsonl", [0, 1] * 6)
+    task = load_choice(TaskChoice(data=path, labels="negative=terrible,positive=great"))
+    assert task.counts(task.search) == [3, 3]
+    mixed = numbered(tmp_path / "m.jsonl", [0, 1] * 4 + ["negative", "positive"] * 2)
+    task = load_choice(TaskChoice(data=mixed, labels="negative,positive"))
+    assert task.counts(task.search) == [3, 3]
+    with pytest.raises(UsageError, match=r"no label in .* named 'other'"):
+        load_choice(TaskChoice(data=path, labels="negative,positive,other"))
+
+
 def test_a_field_of_as_many_labels_as_rows_is_told_soon(tmp_path):
     """What is found by name takes no time that grows with the names."""
     path = numbered(tmp_path / "r.jsonl", map(str, range(20000)))
@@ -165,6 +184,8 @@ def test_texts_of_a_table_may_be_as_long_as_a_line_of_jsonl(tmp_path):
 def test_a_file_is_known_by_its_first_row(tmp_path):
     path = write(tmp_path / "r.jsonl", '{"source": "a", "references": ["b"]}\n{broken\n')
     assert is_writing(path)
+    both = {"text": "a", "label": "b", "source": "a", "references": ["b"]}
+    assert not is_writing(write(tmp_path / "both.jsonl", json.dumps(both)))
     with pytest.raises(HardpromptError, match="line 2 is no JSON"):
         read_records(Path(path))
 
@@ -257,6 +278,7 @@ def test_files_that_cannot_be_read_are_told(tmp_path):
         ({"labels": "a,b"}, "--labels belongs to --data"),
         ({"task": "sentiment", "text_field": "body"}, "--text-field belongs to --data"),
         ({"dev": "y.csv", "test": "z.csv"}, "--dev belongs to --data"),
+        ({"seed": -1}, "--seed must be 0 or more, got -1"),
     ],
 )
 def test_options_that_do_not_go_together_are_misuse(options, message):
