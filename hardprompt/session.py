@@ -25,7 +25,6 @@ from hardprompt.lengths import with_length
 from hardprompt.metrics import Metric, metric_named
 from hardprompt.metrics.figures import ClassFigures, Figures, TextFigures
 from hardprompt.metrics.text import USUAL, TextMetric, text_metric_named
-from hardprompt.mirror import open_storage
 from hardprompt.models.base import Labels, PromptModel
 from hardprompt.models.load import load_model, screening_model, screens
 from hardprompt.models.writer import Decoding
@@ -90,8 +89,6 @@ class Session:
         """
         if config.labels == AUTO and not config.label_sets:
             raise UsageError(ONLY_SEARCH)
-        if config.optuna_storage is not None:
-            open_storage(config.optuna_storage)
         loss = loss_named(config.objective)
         strategy = make_strategy(config.strategy, dict(config.settings))
         task = load_choice(config)
@@ -122,7 +119,8 @@ class Session:
         check_writes(task, model)
         renderer = Renderer(model.codec, template)
         vocabulary, probes = fit_vocabulary(vocabulary, model, renderer, slots, task)
-        beside = [*(given or ()), *((prompt,) for prompt in task.manual_for(name, template))]
+        manual = task.manual_for(name, template)
+        beside = [*(given or ()), *((prompt,) for prompt in manual)]
         splits = Splits.of(
             model, task, renderer, slots, vocabulary, probes, config.max_new_tokens, beside
         )
@@ -139,10 +137,10 @@ class Session:
         # Who tries everything wants the true order.
         screened = screens(model, config.dtype) and not isinstance(strategy, Exhaustive)
         budget = config.budget or default_budget(model, scorer, screened)
-        starts = find_starts(config, task, name, scorer, space)
+        starts = find_starts(config, manual, scorer, space)
         space = replace(space, budget=budget, seeds=starts.rows, own_seeds=starts.own)
         if sets:
-            space = after_words(space, words_price(len(task.manual_for(name, template))))
+            space = after_words(space, words_price(len(manual)))
         reason = "as asked" if config.preset is None else f"preset {config.preset}"
         check_affordable(strategy, space)
         if isinstance(strategy, Auto):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from string import punctuation
 
@@ -12,7 +13,6 @@ from hardprompt.halves import check_whole
 from hardprompt.models.codec import Codec
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
-from hardprompt.tasks import Task
 from hardprompt.types import IntArray
 
 
@@ -26,9 +26,10 @@ class Starts:
 
 
 def find_starts(
-    config: RunConfig, task: Task, template: str, scorer: Scorer, space: SearchSpace
+    config: RunConfig, manual: Sequence[str], scorer: Scorer, space: SearchSpace
 ) -> Starts:
-    """What `--start` names as rows of allowed tokens, EMPTY where too short.
+    """What `--start` names as rows of allowed tokens, EMPTY where too short; `manual` prompts are
+    those of the template.
 
     Too long a prompt keeps its end, which stands next to the text or the label.
     """
@@ -41,8 +42,8 @@ def find_starts(
         return Starts(None, 0, (note,) if texts else ())
     codec, allowed = scorer.renderer.codec, set(space.tokens.tolist())
     own = [_own_ids(codec, allowed, space.length, text) for text in texts]
-    manual = task.manual.get(template, ()) if "manual" in config.start else ()
-    others = [_manual_ids(codec, allowed, text)[-space.length :] for text in manual]
+    chosen = manual if "manual" in config.start else ()
+    others = [_manual_ids(codec, allowed, text)[-space.length :] for text in chosen]
     n_own = len(dict.fromkeys(map(tuple, filter(None, own))))
     rows = [space.join([ids]) for ids in dict.fromkeys(map(tuple, filter(None, own + others)))]
     notes = (_note(codec, text, ids) for text, ids in zip(texts, own, strict=True))

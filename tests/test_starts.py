@@ -68,6 +68,13 @@ def test_manual_prompts_come_behind_a_users_own_and_are_read_as_ever(begun):
     np.testing.assert_array_equal(session.space.seeds[1:], before)
 
 
+def test_manual_prompts_begin_a_search_in_a_template_of_ones_own_too(begun):
+    of_the_task, session = begun("manual", template="prefix", vocabulary="all", length=8)
+    own, _ = begun("manual", template="{prompt} {text} So: {label}", vocabulary="all", length=8)
+    assert len(session.manual) > 1
+    assert own == of_the_task
+
+
 def test_the_notes_are_in_the_results(tiny_folder, task_folder, tmp_path):
     import json
 
