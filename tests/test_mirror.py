@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from hardprompt import runs
-from hardprompt.config import RunConfig
+from hardprompt.config import RunConfig, absolute_storage
 from hardprompt.errors import UsageError
 from hardprompt.ledger import Ledger
 from hardprompt.mirror import Mirror, open_storage
@@ -124,6 +124,27 @@ def test_passwords_are_not_kept():
     assert stored["optuna_storage"] == "postgresql://me:***@host/db"
     with pytest.raises(UsageError, match="give --optuna-storage beside --resume"):
         open_storage(RunConfig.from_json(stored).optuna_storage)
+
+
+def test_only_a_search_opens_the_storage_wherever_it_is_called(search, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    search("--optuna-storage", "sqlite:///none.db", "--dry-run")
+    assert not (tmp_path / "none.db").exists()
+    search("--strategy", "random", "--vocab-top", 6, "--optuna-storage", "sqlite:///study.db")
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert runs.read_config(folder).optuna_storage == f"sqlite:///{tmp_path}/study.db"
+    (tmp_path / "study.db").unlink()
+    for command in (["gap", folder], ["inspect", folder, "--probe"]):
+        call(*command)
+    assert not (tmp_path / "study.db").exists()
+
+
+def test_storages_are_the_same_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute_storage("sqlite:///a.db") == f"sqlite:///{tmp_path}/a.db"
+    assert absolute_storage("a.journal") == f"{tmp_path}/a.journal"
+    for url in (f"sqlite:///{tmp_path}/a.db", "sqlite:///:memory:", "mysql://me@host/db"):
+        assert absolute_storage(url) == url
 
 
 def test_pareto_reports_a_front(search):
