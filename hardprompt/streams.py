@@ -170,9 +170,10 @@ def _quoted_rows(file: TextIO, name: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _tabbed_rows(file: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Rows of a TSV: a text may begin with a quote, but not hold a line end."""
+    """Rows of a TSV: a text may begin with a quote, but not hold a line end. As in a CSV, a row of
+    empty cells is one without a text."""
     for number, line in enumerate(_lines(file), start=1):
-        if line.strip():
+        if line.strip(" "):
             yield number, [unquoted(cell) for cell in line.split("\t")]
 
 

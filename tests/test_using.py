@@ -233,6 +233,16 @@ def test_misuse_of_files_and_runs_is_said(found_run, tmp_path):
     rows.write_text('{"text": "one"}\n')
     for args, message in (
         (["predict", found_run, "--input", tmp_path / "none.txt"], "no input file"),
+        (
+            ["predict", found_run, "--input", tmp_path / "none.csv", "--output", rows],
+            "no input file",
+        ),
+        (
+            ["predict", found_run, "--input", source, "--text-field", "x"],
+            "--text-field is for files with fields",
+        ),
+        (["inspect", found_run, "--probe", "--json"], "--probe is no part of --json"),
+        (["bench", "--seconds", "nan"], "--seconds must be above 0 and finite, got nan"),
         (["predict", found_run, "--input", rows, "--output", rows], "is the file of --input"),
         (["predict", found_run, "--input", source, "--output", "a.xls"], "must end in one of"),
         (["predict", "none", "--input", source], "no run 'none'"),
@@ -378,6 +388,26 @@ def test_long_texts_are_cut_as_in_the_search_whatever_the_length_of_the_prompt(
     names = [label.name for label in prompt.labels]
     shares = [dict(zip(names, line, strict=True)) for line in np.exp(expected)]
     agree(found, [(max(line, key=line.get), line) for line in shares])
+
+
+def test_a_row_of_empty_cells_is_a_row(found_run, tmp_path):
+    for ending, mark in (("csv", ","), ("tsv", "\t")):
+        source = tmp_path / f"in.{ending}"
+        source.write_text("id,text\n,\n1,a day\n\n".replace(",", mark), encoding="utf8")
+        call("predict", found_run, "--input", source, "--output", tmp_path / "out.jsonl")
+        lines = (tmp_path / "out.jsonl").read_text(encoding="utf8").splitlines()
+        assert [json.loads(line)["text"] for line in lines] == ["", "a day"]
+
+
+def test_a_file_called_as_standard_input_is_not_looked_at(found_run, tmp_path):
+    (tmp_path / "-").write_text("other\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "hardprompt", "predict", found_run, "--input", "-"], input="a day\n",
+        capture_output=True, text=True, cwd=tmp_path, timeout=240, check=False,
+        env={"PYTHONPATH": str(Path(__file__).parents[1]), "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["text"] == "a day"
 
 
 def test_mini_is_found_inside_the_installed_package(tmp_path, monkeypatch):

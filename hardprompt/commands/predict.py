@@ -69,7 +69,9 @@ def predict(
 
     kind = input_format or ("txt" if source == STANDARD else kind_of(source, KINDS))
     wanted = "jsonl" if target == STANDARD else kind_of(target, tuple(WRITERS))
-    if source != STANDARD and target.exists() and target.samefile(source):
+    if kind == "txt" and text_field is not None:
+        raise UsageError("--text-field is for files with fields, and every line of a txt is a text")
+    if source != STANDARD and source.exists() and target.exists() and target.samefile(source):
         raise UsageError(f"--output is the file of --input, '{source}'; choose another name")
     prompt = find_prompt(run, output_dir, number - 1)
     with _opened(source) as raw:
@@ -132,7 +134,7 @@ def _bar(raw: BinaryIO, source: Path) -> Iterator[Callable[[int], None]]:
     """A progress bar on a terminal: by the bytes read of a file, else by rows."""
     from tqdm import tqdm
 
-    size = source.stat().st_size if source.is_file() else None
+    size = source.stat().st_size if source != STANDARD and source.is_file() else None
     unit: dict[str, Any] = {"unit": " rows"} if size is None else {"unit": "B", "unit_scale": True}
     with tqdm(
         total=size, file=sys.stderr, leave=False, disable=not sys.stderr.isatty(), **unit
