@@ -29,8 +29,10 @@ def default_budget(model: PromptModel, scorer: Scorer, screened: bool) -> float:
 def check_affordable(strategy: Strategy, space: SearchSpace) -> None:
     """An exhaustive search that cannot end is a mistake; said before anything is spent."""
     if isinstance(strategy, Exhaustive) and space.size > space.budget:
+        v = space.fitting(space.budget)
+        narrower = f"--vocab-top {v}" if v > 1 else "a smaller --len"
         raise UsageError(
             f"exhaustive over {len(space.tokens):,} tokens and length {space.length} needs "
             f"{space.size_text} measurements; the budget is {space.budget:,.0f}. Narrow it with "
-            f"--vocab-top {space.fitting(space.budget)}, raise --budget, or take another strategy"
+            f"{narrower}, raise --budget, or take another strategy"
         )

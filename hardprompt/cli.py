@@ -41,7 +41,7 @@ from hardprompt.commands.task_options import task_options
 from hardprompt.commands.terminal import prepare_libraries, print_json
 from hardprompt.commands.transfer import transfer
 from hardprompt.commands.trial import trial
-from hardprompt.config import RunConfig, with_front
+from hardprompt.config import RunConfig, absolute_storage, with_front
 from hardprompt.errors import UsageError
 from hardprompt.presets import with_preset
 
@@ -171,7 +171,8 @@ def search(**options: Any) -> None:
         folder = runs.find(resume or None, root)
         config = runs.read_config(folder)
         if options["optuna_storage"] is not None:  # a mirror may move, or begin later
-            config = replace(config, optuna_storage=options["optuna_storage"])
+            storage = absolute_storage(options["optuna_storage"])
+            config = replace(config, optuna_storage=storage)
     else:
         folder, config = None, _config(options)
     _search(config, root, folder, dry, show)
@@ -180,6 +181,8 @@ def search(**options: Any) -> None:
 def _config(options: dict[str, Any]) -> RunConfig:
     options["time"] = options.pop("time_limit")
     options["dropping"] = not options.pop("no_drop")
+    if options["optuna_storage"] is not None:
+        options["optuna_storage"] = absolute_storage(options["optuna_storage"])
     if options["preset"] is not None:
         options = with_preset(options, _given(options))
     if options.pop("pareto"):
@@ -205,6 +208,10 @@ def _search(
     if sys.stderr.isatty():
         _say("loading the model ...", show)
     prepare_libraries(verbose=show["verbose"])
+    if config.optuna_storage is not None and not dry:
+        from hardprompt.mirror import open_storage
+
+        open_storage(config.optuna_storage)  # whether it can be, before the work
     from hardprompt.report.header import header
     from hardprompt.search import Search
     from hardprompt.verbalizers.prepare import prepared
@@ -262,7 +269,8 @@ def _run(work: Search, session: Session, resumed: bool, show: dict[str, Any]) ->
         except KeyboardInterrupt:
             bar.close()
             weight = session.config.fluency
-            click.echo(stopped_report(work.so_far(show["top"]), str(work.folder), weight))
+            said = stopped_report(work.so_far(show["top"]), str(work.folder), weight)
+            click.echo(said, err=show["as_json"] or show["quiet"])  # it is no result
             sys.exit(128 + (interrupted[0] if interrupted else signal.SIGINT))
 
 
@@ -302,8 +310,12 @@ def inspect(run: str | None, top: int, probe: bool, as_json: bool, output_dir: P
     """
     from hardprompt.report.inspect import inspect_report, probe_report
 
+    if probe and as_json:
+        raise UsageError("--probe is no part of --json")
     folder = runs.find(run, output_dir)
     results = runs.read_results(folder)
+    if probe and len(results["best"][0]["slots"]) > 1:
+        raise UsageError("--probe takes words out of one slot, and the template has several")
     if as_json:
         print_json(results)
         return

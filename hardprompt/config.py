@@ -12,6 +12,7 @@ from hardprompt.errors import UsageError
 from hardprompt.halves import check_path
 
 STARTS = ("manual", "random")
+LONGEST = 100_000  # tokens of a prompt, far more than any model reads
 AUTO = "auto"  # instead of label words: they are searched together with the prompt
 DEFAULT_TASK = "sentiment"
 HIDDEN = "***"  # instead of a password
@@ -50,6 +51,8 @@ class TaskChoice:
                 raise UsageError(f"{option} belongs to --data FILE; a task says it itself")
         if self.target_field is not None and (self.labels or self.label_field != "label"):
             raise UsageError("--target-field asks for texts, --labels and --label-field for labels")
+        if self.seed < 0:
+            raise UsageError(f"--seed must be 0 or more, got {self.seed}")
         for path in (self.task, self.data, self.dev, self.test):
             check_path(path or "", "a path")
         if (self.dev is None) != (self.test is None):
@@ -70,6 +73,14 @@ def check_models(models: Sequence[str], revision: str | None) -> None:
         raise UsageError(f"--model takes different models, got '{','.join(models)}'")
     if revision is not None and len(models) > 1:
         raise UsageError(f"--revision is of one model, but --model names {len(models)}")
+
+
+def absolute_storage(url: str) -> str:
+    """The same place for a study from any folder: of SQLite, or of a journal file."""
+    start, path = ("", url) if "://" not in url else ("sqlite:///", url.removeprefix("sqlite:///"))
+    if url.startswith(start) and path not in ("", ":memory:"):
+        return f"{start}{Path(path).absolute()}"
+    return url
 
 
 def without_password(url: str) -> str:
@@ -139,8 +150,9 @@ class RunConfig(TaskChoice):
             raise UsageError(f"--fluency must be 0 or more, got {self.fluency:g}")
         if self.race and self.labels == AUTO:
             raise UsageError("--race and --labels auto exclude each other")
-        if self.length is not None and self.length < 1:
-            raise UsageError(f"--len must be 1 or more, got {self.length}")
+        if self.length is not None and not 1 <= self.length <= LONGEST:
+            rule = "1 or more" if self.length < 1 else f"{LONGEST:,} or less"
+            raise UsageError(f"--len must be {rule}, got {self.length:,}")
         longest = self.length or 10**9
         if self.min_length is not None and not 1 <= self.min_length <= longest:
             given = "" if self.length is None else f" ({self.length})"

@@ -87,12 +87,16 @@ def _check_size(space: SearchSpace, most: int) -> None:
     if size <= most:
         return
     lengths = [length for length in range(1, space.length) if _size(space, length) <= most]
-    shorter = f" or --len {lengths[-1]}" if lengths else ""
+    v_fitting = space.fitting(most)
+    ways = [
+        *([f"--vocab-top {v_fitting}"] if v_fitting > 1 else []),
+        *([f"--len {lengths[-1]}"] if lengths else []),
+    ]
+    fits = f". A search with {' or '.join(ways)} fits" if ways else ""
     many = f"{size:,.0f}" if size < 1e9 else space.size_text
     raise UsageError(
         f"the space of this run, {v:,} tokens and length {space.length}, has {many} prompts; "
-        f"gap measures at most {most:,} (--most). A search with "
-        f"--vocab-top {space.fitting(most)}{shorter} fits"
+        f"gap measures at most {most:,} (--most){fits}"
     )
 
 

@@ -14,8 +14,6 @@ from hardprompt.session import Session
 def probe_run(folder: Path, results: dict[str, Any], top: int) -> list[dict[str, Any]]:
     """Loss on dev of each listed prompt without each of its words; kept in the ledger."""
     session = Session.prepare(runs.read_config(folder))
-    if session.template.n_slots > 1:
-        return []
     probed = []
     with Ledger.open(folder / runs.LEDGER) as ledger:
         ledger.check(session.header())

@@ -28,7 +28,7 @@ from hardprompt.types import EMPTY, IntArray
 LISTED, TESTED = 10, 3
 FLUENT = 3  # of those listed, prompts that are there because they read well
 BATCHES = "batch tokens"  # where the ledger keeps them
-# What the clock must leave for dev, test and the report, as a share of the whole command.
+# What the clock leaves for dev, test and the report at least, as a share of the whole command.
 RESERVE = 0.35
 
 
@@ -44,6 +44,7 @@ class Search:
     study: Study | None = field(default=None, init=False)
     mirror: Mirror | None = field(default=None, init=False)
     _noted: dict[str, int] = field(default_factory=dict, init=False)  # by place
+    _row_seconds: float = field(default=0.0, init=False)  # a prompt on a row, as text
 
     def run(self, *, resume: bool = False) -> dict[str, Any]:
         """The results, also written to the run's folder; nothing measured is lost on the way."""
@@ -83,8 +84,11 @@ class Search:
 
     def _measure_baselines(self, evaluator: Evaluator) -> None:
         self.on_phase("baselines")
-        for prompts in (self.session.no_prompt, *((prompt,) for prompt in self.session.manual)):
+        began, rows = time.monotonic(), len(self.session.task.search)
+        baselines = [self.session.no_prompt, *((prompt,) for prompt in self.session.manual)]
+        for prompts in baselines:
             evaluator.log_probs(prompts, "search")
+        self._row_seconds = (time.monotonic() - began) / (len(baselines) * rows)
 
     def _search(self, ledger: Ledger) -> str:
         self.on_phase("search")
@@ -137,7 +141,16 @@ class Search:
 
     def _late(self) -> bool:
         limit = self.session.config.time
-        return limit is not None and time.monotonic() - self.began > limit * (1 - RESERVE)
+        if limit is None:
+            return False
+        left = limit - (time.monotonic() - self.began)
+        return left < max(limit * RESERVE, self._row_seconds * self._rows_to_report())
+
+    def _rows_to_report(self) -> int:
+        """Rows of dev and test that are read when the search is over, with each prompt."""
+        task, n_baselines = self.session.task, 1 + len(self.session.manual)
+        dev = (LISTED + n_baselines) * (len(task.dev) + len(task.search))
+        return dev + (TESTED + 3) * len(task.test)  # the pick, and two baselines
 
     def _report(self, evaluator: Evaluator, reason: str) -> dict[str, Any]:
         assert self.study is not None

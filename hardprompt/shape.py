@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ def read_outside(path: Path, what: str, megabytes: int = MEGABYTES) -> Any:
     try:
         if path.stat().st_size > megabytes * 1024**2:
             raise HardpromptError(f"'{path}' is no {what}: it is larger than {megabytes} MB")
-        found = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_no_number)
+        found = json.loads(
+            path.read_text(encoding="utf-8-sig"), parse_constant=_no_number, parse_float=_finite
+        )
     except OSError as error:
         raise HardpromptError(f"cannot read '{path}': {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -39,6 +42,13 @@ def read_outside(path: Path, what: str, megabytes: int = MEGABYTES) -> Any:
 
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits} is too large a number")
+    return value
 
 
 def fault(value: Any, shape: Any, place: str = "") -> str | None:

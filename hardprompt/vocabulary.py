@@ -147,8 +147,8 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
         raise UsageError(
-            f"no vocabulary or word file '{path}'; --vocab takes words, ascii, all or a file "
-            "with one word a line"
+            f"no word file '{path}'; --vocab takes words, ascii, all or a file with one word a "
+            "line, --ban such a file"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the word file '{path}': {error}") from error

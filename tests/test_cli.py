@@ -18,6 +18,7 @@ from hardprompt.report.compare import stopped_compare_report
 from hardprompt.report.search import search_report, stopped_report
 from hardprompt.report.sweep import stopped_sweep_report
 from hardprompt.runs import read_results
+from hardprompt.search import Search
 from hardprompt.session import Session
 from tests.conftest import call
 
@@ -174,8 +175,9 @@ def test_other_templates(task_folder, options, template):
     assert results["best"][0]["dev"] is not None
 
 
-def test_ctrl_c_prints_the_table_and_how_to_resume(task_folder, options):
-    args = [*options, "--budget", "4000", "--len", "3"]
+@pytest.mark.parametrize("more", [[], ["--json", "--verbose"]], ids=["text", "json"])
+def test_ctrl_c_prints_the_table_and_how_to_resume(task_folder, options, more):
+    args = [*options, "--budget", "4000", "--len", "3", *more]
     child = subprocess.Popen(
         [sys.executable, "-m", "hardprompt", "search", "--task", task_folder, *map(str, args)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
@@ -187,7 +189,8 @@ def test_ctrl_c_prints_the_table_and_how_to_resume(task_folder, options):
     os.kill(child.pid, signal.SIGINT)
     stdout, stderr = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert "Go on with: hardprompt search --resume" in stdout
+    assert "Go on with: hardprompt search --resume" in (stderr if more else stdout)
+    assert not (more and stdout)  # that is for one JSON object
     assert "Traceback" not in stderr
 
 
@@ -249,6 +252,10 @@ BAD = [
     (["--model", "mimi"], UsageError, "Did you mean 'mini'"),
     (["--model", "./nowhere"], UsageError, "no model folder"),
     (["--len", "0"], UsageError, "--len must be 1 or more, got 0"),
+    (["--len", "1" + "0" * 15], UsageError, "--len must be 100,000 or less, got 1,000,000,"),
+    (["--len", "10", "--strategy", "exhaustive"], UsageError, "Narrow it with a smaller --len,"),
+    (["--len", "2", "--strategy", "exhaustive"], UsageError, "Narrow it with --vocab-top "),
+    (["--ban", "none.txt"], UsageError, "no word file"),
     (["--len", "3", "--min-len", "4"], UsageError, "--min-len must be between 1 and --len"),
     (["--budget", "0"], UsageError, "--budget must be above 0"),
     (["--budget", "nan"], UsageError, "--budget must be above 0 and finite, got nan"),
@@ -260,7 +267,7 @@ BAD = [
     (["--template", "{text}"], UsageError, "needs {prompt} at least once"),
     (["--template", "pre"], UsageError, "no template named 'pre'"),
     (["--set", "widht=3", "--strategy", "beam"], UsageError, "Did you mean 'width'"),
-    (["--vocab", "none.txt"], UsageError, "no vocabulary or word file"),
+    (["--vocab", "none.txt"], UsageError, "no word file"),
     (["--resume", "nothing"], UsageError, "no run 'nothing'"),
     (["--json", "-q"], UsageError, "exclude each other"),
     (["--data", "none.csv"], HardpromptError, "no data file"),
@@ -277,6 +284,16 @@ def test_misuse_is_one_line_with_a_way_out(tmp_path, args, kind, message):
         call("search", *base, *args, "--output-dir", tmp_path)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_clock_leaves_time_for_dev_and_test(task_folder, tmp_path):
+    session = Session.prepare(RunConfig(task=str(task_folder), length=2, time=1000.0))
+    work = Search(session, tmp_path)
+    assert not work._late()
+    n_baselines, task = 1 + len(session.manual), session.task
+    dev = (10 + n_baselines) * (len(task.dev) + len(task.search))
+    work._row_seconds = 1010 / (dev + 6 * len(task.test))
+    assert work._late()
 
 
 def test_an_estimate_times_prompts_that_can_be_measured(task_folder, monkeypatch):

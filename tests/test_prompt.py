@@ -151,7 +151,8 @@ def test_files_that_are_no_prompt_are_refused_in_one_line(prompt, tmp_path, part
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", "null", '{"a": NaN}', "[" * 100_000])
+@pytest.mark.parametrize("content", ["", "{", "[1]", "null", '{"a": NaN}', '{"a": 1e999}',
+                                     "[" * 100_000])  # fmt: skip
 def test_files_that_are_no_json_object_are_refused(tmp_path, content):
     path = tmp_path / "prompt.json"
     path.write_text(content, encoding="utf8")

@@ -9,6 +9,7 @@ import click
 from hardprompt.commands.options import JSON, SEARCH_ROWS, TEMPLATE, VOCABULARY, model_options
 from hardprompt.commands.task_options import task_options
 from hardprompt.commands.terminal import prepare_libraries, print_json
+from hardprompt.errors import UsageError
 
 
 @click.command()
@@ -19,7 +20,7 @@ from hardprompt.commands.terminal import prepare_libraries, print_json
 @VOCABULARY
 @SEARCH_ROWS
 @click.option(
-    "--seconds", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
+    "--seconds", type=float, default=1.0, show_default=True,
     help="How long each way is measured.",
 )  # fmt: skip
 @JSON
@@ -29,6 +30,8 @@ def bench(seconds: float, as_json: bool, **options: Any) -> None:
     \b
     hardprompt bench --model mini --task sentiment --len 5
     """
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"--seconds must be above 0 and finite, got {seconds:g}")
     prepare_libraries()
     from hardprompt.config import RunConfig
     from hardprompt.report.speed import speed_report

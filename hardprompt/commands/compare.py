@@ -100,6 +100,7 @@ def compare(
         work.run,
         lambda: stopped_compare_report(work.so_far()),
         quiet=as_json and not verbose,
+        as_json=as_json,
     )
     if as_json:
         print_json(results)

@@ -20,6 +20,7 @@ def fit_with_bar(
     stopped: Callable[[], str],
     *,
     quiet: bool,
+    as_json: bool,
 ) -> dict[str, Any]:
     """What `run` returns; on Ctrl-C or a signal to end, prints what `stopped` says and leaves."""
     from tqdm import tqdm
@@ -50,5 +51,5 @@ def fit_with_bar(
             return run()
         except KeyboardInterrupt:
             bar.close()
-            click.echo(stopped())
+            click.echo(stopped(), err=as_json)  # it is no result
             sys.exit(128 + interrupted)

@@ -91,6 +91,7 @@ def sweep(
         lambda: work.run(output_dir),
         lambda: stopped_sweep_report(work.so_far()),
         quiet=quiet,
+        as_json=as_json,
     )
     if as_json:
         print_json(results)

@@ -60,7 +60,11 @@ FIELDS = (
     ),
 )
 SEED = click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of splits and searches."
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of splits and searches.",
 )
 
 
