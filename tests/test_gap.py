@@ -109,5 +109,5 @@ def test_the_longest_length_that_fits_is_named(most, fits):
     with pytest.raises(UsageError, match=fits):
         _check_size(planted_space(10, 4), most)
     single = planted_space(1, 4, min_length=1)
-    with pytest.raises(UsageError, match=r"--vocab-top 1 or --len 1 fits"):
+    with pytest.raises(UsageError, match=r"\(--most\)\. A search with --len 1 fits"):
         _check_size(single, 1)

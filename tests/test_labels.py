@@ -430,7 +430,7 @@ class TestTheCommand:
         ("args", "message"),
         [
             (["--labels", "auto"], "--labels auto belongs to hardprompt search"),
-            (["--vocab", "none.txt"], "no vocabulary or word file"),
+            (["--vocab", "none.txt"], "no word file"),
             (["--template", "{prompt:1} {text} {prompt:1} {label}", "--prompt", "a"], "2 slots"),
             (["--search-rows", "1"], "every label needs a search row"),
         ],

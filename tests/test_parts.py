@@ -151,7 +151,7 @@ def test_an_empty_vocabulary_is_refused(codec, tokenizer, tmp_path):
     file.write_text("great\n", encoding="utf8")
     with pytest.raises(UsageError, match="leaves no token"):
         Vocabulary.build(codec, len(tokenizer), str(file), label_words=("great",))
-    with pytest.raises(UsageError, match="no vocabulary or word file"):
+    with pytest.raises(UsageError, match="no word file"):
         Vocabulary.build(codec, len(tokenizer), str(tmp_path / "none.txt"))
 
 

@@ -315,7 +315,7 @@ MISUSE = [
     (["--budget", "inf"], UsageError, "--budget must be above 0 and finite, got inf"),
     (["--template", "{prompt:2} {text} {label}"], UsageError, "fixes the length"),
     (["--template", "pre"], UsageError, "no template named 'pre'"),
-    (["--vocab", "none.txt"], UsageError, "no vocabulary or word file"),
+    (["--vocab", "none.txt"], UsageError, "no word file"),
     (["--labels", "auto"], UsageError, "--labels auto belongs to hardprompt search"),
     (["--resume", "nothing"], UsageError, "no run 'nothing' of hardprompt sweep"),
     (["--resume"], UsageError, "start one with: hardprompt sweep"),
