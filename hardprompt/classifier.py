@@ -120,7 +120,7 @@ class Classifier:
         return codec.decode(codec.prefix) + written + codec.decode(codec.suffix)
 
     def _prompts(self, with_prompt: bool) -> tuple[str, ...]:
-        return self.prompt.texts if with_prompt else self._renderer.no_prompt
+        return self.prompt.texts if with_prompt else self.prompt.parsed.no_prompt
 
     def _scored(self, prompts: Sequence[str], texts: Sequence[str]) -> FloatArray:
         return score_texts(self.model, self._renderer, prompts, texts, self._labels)

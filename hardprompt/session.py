@@ -247,7 +247,7 @@ class Session:
     @property
     def no_prompt(self) -> tuple[str, ...]:
         """The empty prompt."""
-        return ("",) * self.template.n_slots
+        return self.template.no_prompt
 
     @property
     def manual(self) -> tuple[str, ...]:

@@ -108,6 +108,11 @@ class Template:
     def starts_with_slot(self) -> bool:
         return bool(self.parts) and isinstance(self.parts[0], Slot)
 
+    @property
+    def no_prompt(self) -> tuple[str, ...]:
+        """Nothing in the slots: the empty prompt."""
+        return ("",) * self.n_slots
+
     def render(self, prompts: Sequence[str], text: str, label: str | None = None) -> str:
         """The text before the label word; with `label`, the whole with it in its place.
 

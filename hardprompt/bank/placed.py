@@ -123,7 +123,7 @@ def _prefix(held: Prefix, model: PromptModel, renderer: Renderer) -> Placed:
             f"a place of a prefix on '{model.info.name}' has {np.prod(shape)} numbers, this one "
             f"has {width}; it was made for another model"
         )
-    prompts = renderer.no_prompt
+    prompts = renderer.template.no_prompt
     labels = renderer.label_ids(_words(held), SAMPLE, prompts)
     places, context = len(held.numbers), model.info.context
     try:

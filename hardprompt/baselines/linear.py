@@ -55,7 +55,7 @@ class Probe(Method):
 
     def fit(self, bench: Bench) -> Fitted:
         session = bench.session
-        empty = ("",) * session.template.n_slots
+        empty = session.no_prompt
         bench.spend(len(session.task.search))
         states = session.scorers["search"].hidden(empty)
         model, strength = _fit(StandardScaler(), states, bench)

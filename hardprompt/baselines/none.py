@@ -16,4 +16,4 @@ class NoPrompt(Method):
     uses_length: ClassVar[bool] = False
 
     def fit(self, bench: Bench) -> Fitted:
-        return as_text(bench.session, ("",) * bench.session.template.n_slots, trained=0)
+        return as_text(bench.session, bench.session.no_prompt, trained=0)

@@ -100,10 +100,9 @@ def _draw(bench: Bench, per_class: int) -> tuple[str, ...]:
         mine = [row for row in session.task.search if row.label == label]
         picked = rng.choice(len(mine), size=min(per_class, len(mine)), replace=False)
         rows += [mine[i] for i in picked]
-    empty = ("",) * session.template.n_slots
     return tuple(
         session.template.render(
-            empty,
+            session.no_prompt,
             rows[i].text,
             session.template.before_label + session.task.labels[rows[i].label].word,
         )

@@ -61,7 +61,7 @@ FIELDS = (
 )
 SEED = click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=int,
     default=0,
     show_default=True,
     help="Of splits and searches.",

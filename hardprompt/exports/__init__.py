@@ -47,7 +47,7 @@ def _transformers(prompt: HardPrompt) -> str:
     content = {key: value for key, value in prompt.to_json().items() if key not in SKIPPED}
     row = {
         "with_prompt": _around(prompt, prompt.texts),
-        "without": _around(prompt, ("",) * len(prompt.slots)),
+        "without": _around(prompt, prompt.parsed.no_prompt),
         "before_label": prompt.parsed.before_label,
         "room": prompt.room,
     }

@@ -56,11 +56,6 @@ class Renderer:
         space = self.template.before_label if self.codec.mask_takes_space else ""
         return self.template.render(prompts, text, space + self.codec.mask)
 
-    @property
-    def no_prompt(self) -> tuple[str, ...]:
-        """Nothing in the slots."""
-        return ("",) * self.template.n_slots
-
     def encode(self, prompts: Sequence[str], texts: Sequence[str]) -> list[list[int]]:
         """Ids of the whole row as `write` gives it, for every text: what is scored and served."""
         return self._encode([self.write(prompts, text) for text in texts])
@@ -259,9 +254,9 @@ def cut_texts(
 
 def too_long(renderer: Renderer, texts: Sequence[str], room: int, prompt: int = 0) -> list[int]:
     """Numbers of the texts whose rows have more than `room` tokens with a prompt of so many."""
-    lengths = [len(ids) for ids in renderer.encode(renderer.no_prompt, texts)]
+    lengths = [len(ids) for ids in renderer.encode(renderer.template.no_prompt, texts)]
     found = [number for number, length in enumerate(lengths) if length > room - prompt]
-    alone = tokens_beside(renderer, renderer.no_prompt) + prompt if found else 0
+    alone = tokens_beside(renderer, renderer.template.no_prompt) + prompt if found else 0
     if alone >= room:
         raise UsageError(
             f"prompt and template take {alone} tokens of the model's {room}: no room for a text"
@@ -276,7 +271,7 @@ def tokens_beside(renderer: Renderer, prompts: Sequence[str]) -> int:
 
 def tokens_of(renderer: Renderer, prompts: Sequence[str]) -> int:
     """Tokens that a prompt adds to a row."""
-    return tokens_beside(renderer, prompts) - tokens_beside(renderer, renderer.no_prompt)
+    return tokens_beside(renderer, prompts) - tokens_beside(renderer, renderer.template.no_prompt)
 
 
 def room_for(context: int, reserved: int) -> int:
@@ -295,7 +290,7 @@ def _cut(renderer: Renderer, text: str, room: int) -> str:
     low, high = 0, len(text)  # characters kept; the longest beginning that fits
     while low < high:
         middle = (low + high + 1) // 2
-        row = renderer.encode(renderer.no_prompt, [text[:middle].rstrip()])[0]
+        row = renderer.encode(renderer.template.no_prompt, [text[:middle].rstrip()])[0]
         if len(row) <= room:
             low = middle
         else:

@@ -100,7 +100,7 @@ class Scorer:
 
     def without_prompt(self, beginnings: Sequence[str]) -> list[Row]:
         """The rows of `after`."""
-        empty = ("",) * len(self.slots)
+        empty = self.renderer.template.no_prompt
         rows = self.renderer.rows([empty] * len(self.texts), self.texts, beginnings)
         return self._ended(rows, range(len(rows)))
 
