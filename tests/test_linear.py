@@ -9,7 +9,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
 from hardprompt.models import linear
-from hardprompt.models.linear import HAS_ONEDNN, QuickConv1D, QuickLinear, quicken
+from hardprompt.models.linear import HAS_BFLOAT16, HAS_ONEDNN, QuickConv1D, QuickLinear, quicken
 
 needs_onednn = pytest.mark.skipif(not HAS_ONEDNN, reason="torch was built without oneDNN")
 
@@ -69,9 +69,26 @@ def test_what_comes_out_may_be_changed_in_place(quick):
     torch.testing.assert_close(x.grad, (fast.weight.sum(0) / 2).expand_as(x))
 
 
+@pytest.mark.skipif(not HAS_BFLOAT16, reason="this CPU does not multiply in bfloat16")
+@pytest.mark.parametrize(("kind", "bias"), [(Conv1D, True), (nn.Linear, True), (nn.Linear, False)])
+def test_bfloat16_is_rounded_once(kind, bias):
+    """Its product, its bias and its gradient are right to half a unit of the last place."""
+    plain, fast = pair(kind, bias)
+    x = torch.randn(3, 4, 12).bfloat16()
+    fast, plain = fast.bfloat16(), plain.bfloat16().double()
+    leaf, other = x.clone().requires_grad_(), x.double().requires_grad_()
+    found, right = fast(leaf), plain(other)
+    torch.testing.assert_close(found.double(), right, rtol=2**-8, atol=1e-5)
+    slopes = torch.randn(found.shape).bfloat16()
+    found.backward(slopes)
+    right.backward(slopes.double())
+    torch.testing.assert_close(leaf.grad.double(), other.grad, rtol=2**-8, atol=1e-5)
+
+
 @needs_onednn
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
-def test_other_precisions_are_left_to_torch(quick, dtype):
+def test_other_precisions_are_left_to_torch(quick, monkeypatch, dtype):
+    monkeypatch.setattr(linear, "HAS_BFLOAT16", False)
     plain, fast = pair(nn.Linear)
     x = torch.randn(5, 12).to(dtype)
     assert torch.equal(fast.to(dtype)(x), plain.to(dtype)(x))

@@ -19,6 +19,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from hardprompt.errors import HardpromptError
+from hardprompt.models.linear import HAS_BFLOAT16
 from hardprompt.types import IntArray
 
 NAME = "hardprompt_cascade"
@@ -166,7 +167,7 @@ def _attend(
         if own is not None:
             own = functional.pad(own, (context.width, 0), value=True)
         return _by_rows(query, key, value, own, scale)
-    return _shared(query * scale, key, value, own, (keys, values, bias))
+    return _shared(query, key, value, own, (keys, values, bias), scale)
 
 
 def _by_rows(
@@ -178,6 +179,9 @@ def _by_rows(
     *,
     causal: bool = False,
 ) -> Tensor:
+    if query.dtype == torch.bfloat16 and query.device.type == "cpu" and HAS_BFLOAT16:
+        # Torch's fused attention takes a CPU as long in bfloat16 as in float32; products do not.
+        return _by_products(query, key, value, own, scale, causal=causal)
     grouped = query.shape[1] != key.shape[1]
     mask = None if own is None else own[:, None]
     out = functional.scaled_dot_product_attention(
@@ -186,12 +190,45 @@ def _by_rows(
     return out.transpose(1, 2)
 
 
+def _by_products(
+    query: Tensor, key: Tensor, value: Tensor, own: Tensor | None, scale: float, *, causal: bool
+) -> Tensor:
+    rows, heads, wq, dim = query.shape
+    kv, t = key.shape[1:3]
+    if causal:
+        own = torch.ones(1, wq, t, dtype=torch.bool, device=query.device).tril()
+    # Heads that read the same keys stand below each other.
+    q, k, v = (part.reshape(rows * kv, -1, dim) for part in (query, key, value))
+    scores = _scores(q, k, _barred(own, (rows, kv, 1, heads // kv), q.dtype), scale)
+    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+    return (weights @ v).view(rows, heads, wq, -1).transpose(1, 2)
+
+
+def _scores(query: Tensor, key: Tensor, barred: Tensor | None, scale: float) -> Tensor:
+    """`query` (n, w, dim) times `key` (n, t, dim), and `barred`, in one step: (n, w, t)."""
+    whole = query.new_zeros(1, 1, 1) if barred is None else barred
+    return torch.baddbmm(whole, query, key.transpose(1, 2), alpha=scale)
+
+
+def _barred(own: Tensor | None, of: tuple[int, int, int, int], dtype: torch.dtype) -> Tensor | None:
+    """-inf at what is not read, of `own` (1 or x * c, wq, w), for x beginnings, their kv heads, the
+    c rows behind each and the g heads that read one: (1 or x * kv * c, g * wq, w)."""
+    if own is None:
+        return None
+    wq, w = own.shape[1:]
+    x, kv, c, g = of if len(own) > 1 else (1, 1, 1, of[-1])
+    barred = torch.zeros(own.shape, dtype=dtype, device=own.device)
+    barred = barred.masked_fill_(~own, float("-inf")).view(x, 1, c, 1, wq, w)
+    return barred.expand(x, kv, c, g, wq, w).reshape(-1, g * wq, w)
+
+
 def _shared(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     own: Tensor | None,
     shared: tuple[Tensor, Tensor, Tensor | None],
+    scale: float,
 ) -> Tensor:
     """One matrix product for all queries behind a beginning, one for each row's own tokens; one
     softmax over both."""
@@ -206,19 +243,21 @@ def _shared(
         return part.transpose(1, 2).reshape(x * kv * c, each, dim)
 
     q, k, v = by_beginning(query, g * wq), by_beginning(key, w), by_beginning(value, w)
-    scores = q.view(x * kv, -1, dim) @ keys.reshape(x * kv, t, dim).transpose(1, 2)
-    if bias is not None:
-        scores = scores.view(x, -1, t) + bias[:, None]
-    # A token alone: products by element, since a thousand of 1 by 1 matrices are slow.
-    mine = (q * k).sum(-1, keepdim=True) if w == 1 else q @ k.transpose(1, 2)
-    if own is not None:
-        mask = own.view(-1, c if len(own) > 1 else 1, 1, wq, w)[:, None]
-        mine = mine.view(x, kv, c, g, wq, w).masked_fill(~mask, float("-inf"))
+    padding = None if bias is None else bias.repeat_interleave(kv, 0)[:, None]
+    scores = _scores(q.view(x * kv, -1, dim), keys.reshape(x * kv, t, dim), padding, scale)
+    barred = _barred(own, (x, kv, c, g), q.dtype)
+    if w == 1:  # products by element, since a thousand of 1 by 1 matrices are slow
+        mine = (q * k).sum(-1, keepdim=True) * scale
+        mine = mine if barred is None else mine + barred
+    else:
+        mine = _scores(q, k, barred, scale)
     both = torch.cat([scores.view(x, kv, c, g, wq, t), mine.view(x, kv, c, g, wq, w)], -1)
     weights = both.softmax(-1, dtype=torch.float32).to(value.dtype)
-    shares = weights[..., t:].reshape(x * kv * c, g * wq, w)
-    out = weights[..., :t].reshape(x * kv, -1, t) @ values.reshape(x * kv, t, dim)
-    out = out.view(x * kv * c, g * wq, dim) + (shares * v if w == 1 else shares @ v)
+    # As views: products read them where they lie.
+    shares = weights.view(x * kv * c, g * wq, t + w)[..., t:]
+    out = weights.view(x * kv, -1, t + w)[..., :t] @ values.reshape(x * kv, t, dim)
+    out = out.view(x * kv * c, g * wq, dim)
+    out = torch.addcmul(out, shares, v) if w == 1 else torch.baddbmm(out, shares, v)
     return out.view(x, kv, c, g, wq, dim).permute(0, 2, 4, 1, 3, 5).reshape(rows, wq, heads, dim)
 
 

@@ -27,7 +27,6 @@ def _narrowed() -> bool:
     return wide and "AuthenticAMD" in about and has_mkl
 
 
-FLOAT = torch.float32
 BY_ONEDNN = HAS_ONEDNN and _narrowed()
 
 
@@ -35,11 +34,7 @@ def quicken(model: nn.Module) -> None:
     """Linear layers become their faster kinds where there are any; they stay what they are to who
     trains, adapts, copies or saves them. Weights of `QuickConv1D` are views that lie otherwise in
     memory: safetensors' own `save_file` wants them contiguous, `save_pretrained` sees to it."""
-    kinds = {}
-    if BY_ONEDNN:
-        kinds = QUICK
-    elif HAS_BFLOAT16:
-        kinds = {Conv1D: QUICK[Conv1D]}  # bfloat16 gains by its layout alone
+    kinds = QUICK if BY_ONEDNN or HAS_BFLOAT16 else {}
     for module in model.modules():
         if type(module) in kinds and module.weight.device.type == "cpu":
             module.__class__ = kinds[type(module)]
@@ -49,7 +44,7 @@ def quicken(model: nn.Module) -> None:
 
 def linear(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`states` (..., inputs) times `weight` (outputs, inputs), and the bias."""
-    if not (BY_ONEDNN and _takes(states, weight, bias)):
+    if not _takes(states, weight, bias):
         return functional.linear(states, weight, bias)
     if states.requires_grad and torch.is_grad_enabled():
         product: Tensor = _Frozen.apply(states, weight, bias)  # type: ignore[no-untyped-call]
@@ -58,12 +53,14 @@ def linear(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _takes(states: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether oneDNN can and should: float32 on such a CPU, and the layer is not trained."""
+    """Whether oneDNN can and should, and the layer is not trained."""
     parts = [part for part in (weight, bias) if part is not None]
     if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
         return False
-    plain = all(part.device.type == "cpu" and part.dtype == FLOAT for part in (states, *parts))
-    return plain and states.numel() > 0 and states.ndim > 1
+    dtype = states.dtype
+    fast = BY_ONEDNN if dtype == torch.float32 else HAS_BFLOAT16 and dtype == torch.bfloat16
+    plain = all(part.device.type == "cpu" and part.dtype == dtype for part in (states, *parts))
+    return fast and plain and states.numel() > 0 and states.ndim > 1
 
 
 def _product(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
