@@ -41,8 +41,8 @@ FEWEST = {
     "text-first beam": 128,
     "text-first swaps": 40,
     "prefix-first nanoGCG-like": 16,
-    "prefix-first fresh": 12,
-    "prefix-first swaps": 15,
+    "prefix-first fresh": 32,
+    "prefix-first swaps": 35,
 }
 OURS = ("fresh", "beam", "swaps", "gradient")
 
@@ -85,6 +85,7 @@ class Way:
     rates: list[float] = field(default_factory=list)  # pairs/s, by round
     shares: list[float] = field(default_factory=list)  # of the matmul peak, by round
     differences: list[float] = field(default_factory=list)  # from a plain forward pass
+    checked: list[FloatArray] = field(default_factory=list)  # (m, L) of those pairs, by round
 
     @property
     def key(self) -> str:
@@ -322,28 +323,28 @@ def difference(way: Way, plain: Any, ids: IntArray, found: FloatArray, seed: int
         if found.shape[-1] != right.shape[-1]:  # of one-hot choices
             right = right @ plain.get_input_embeddings().weight.T
         return float(np.abs(found[0] - right.numpy()).max() / right.abs().max())
-    apart = [
-        np.abs(found[c, n] - peers.one_pair(plain, way.examples, n, prompts[c]).numpy()).max()
-        for c, n in _checked(way, ids, seed)
-    ]
-    return float(np.max(apart))  # NaN where a score is
+    pairs = _checked(way, ids, seed)
+    way.checked.append(np.array([found[pair] for pair in pairs]))
+    right = [peers.one_pair(plain, way.examples, n, prompts[c]).numpy() for c, n in pairs]
+    return float(np.abs(way.checked[-1] - right).max())  # NaN where a score is
 
 
-def rounding(ways: Sequence[Way], plain: Any, rounds: int) -> float:
-    """Largest difference of the plain fp32 forward pass from one in float64, in the pairs of our
-    fp32 ways that `difference` looks at: what no way can be asked to undercut."""
+def rounding(ways: Sequence[Way], plain: Any) -> tuple[float, float]:
+    """Largest differences from float64, in the pairs that `difference` looked at: of the plain
+    fp32 forward pass, which no way can be asked to undercut, and of our fp32 ways."""
     exact = copy.deepcopy(plain).double()
-    apart = [0.0]
+    theirs, mine = [0.0], [0.0]
     for way in ways:
         if way.name not in OURS or way.differentiates or way.dtype != "fp32":
             continue
-        for seed in range(rounds):
+        for seed, found in enumerate(way.checked):
             prompts = way.prompts(seed, way.size)
-            for c, n in _checked(way, prompts, seed):
+            for (c, n), scores in zip(_checked(way, prompts, seed), found, strict=True):
                 pair = (way.examples, n, torch.from_numpy(prompts[c]))
-                off = peers.one_pair(plain, *pair).double() - peers.one_pair(exact, *pair)
-                apart.append(float(off.abs().max()))
-    return max(apart)
+                right = peers.one_pair(exact, *pair).numpy()
+                theirs.append(np.abs(peers.one_pair(plain, *pair).numpy() - right).max())
+                mine.append(np.abs(scores - right).max())
+    return float(max(theirs)), float(max(mine))
 
 
 def _checked(way: Way, ids: IntArray, seed: int) -> list[tuple[int, int]]:
