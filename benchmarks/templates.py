@@ -11,11 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from first import one
+
+from hardprompt import runs
+from hardprompt.config import RunConfig
+from hardprompt.search import Search
+from hardprompt.session import Session
 
 TEMPLATES = ("prefix", "suffix")
 T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
@@ -28,8 +33,26 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--len", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, required=True, help="without ending")
-    parser.set_defaults(budget=None, start="manual")
     return parser.parse_args()
+
+
+def searched(args: argparse.Namespace, template: str, seed: int) -> dict[str, Any]:
+    """One search with its best prompt and the best manual one."""
+    began = time.process_time()
+    config = RunConfig(
+        task=args.task, model=args.model, template=template, length=args.len, seed=seed
+    )
+    session = Session.prepare(config)
+    results = Search(session, runs.create(Path("runs/benchmarks"), config)).run()
+    manual = results["baselines"]["manual"]
+    return {
+        "template": template,
+        "seed": seed,
+        "budget": session.budget,
+        "cpu_seconds": time.process_time() - began,
+        "best": results["best"][0],
+        "manual": max(manual, key=lambda entry: (entry["dev"], -entry["search"])),
+    }
 
 
 def main() -> None:
@@ -42,8 +65,7 @@ def main() -> None:
     for seed in range(args.seeds):
         for template in TEMPLATES:
             if (template, seed) not in known:
-                args.template = template
-                done.append(one(args, "auto", seed) | {"template": template})
+                done.append(searched(args, template, seed))
                 file.write_text(json.dumps({"runs": done}, indent=1) + "\n", encoding="utf8")
                 print(template, seed, done[-1]["best"]["dev"], done[-1]["best"]["text"], flush=True)
     args.out.with_suffix(".md").write_text(table(args, done), encoding="utf8")
@@ -65,11 +87,11 @@ def table(args: argparse.Namespace, done: list[dict[str, Any]]) -> str:
         "| template | prompts | CPU s | search loss | dev | test | best manual, dev | test |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for template, runs in by_template.items():
-        cells = [f"{_mean(run['best'][key] for run in runs):.3f}" for key in FIELDS]
-        manual = runs[0]["manual"]
+    for template, mine in by_template.items():
+        cells = [f"{_mean(run['best'][key] for run in mine):.3f}" for key in FIELDS]
+        manual = mine[0]["manual"]
         lines.append(
-            f"| {template} | {runs[0]['budget']:.0f} | {_mean(r['cpu_seconds'] for r in runs):.0f} "
+            f"| {template} | {mine[0]['budget']:.0f} | {_mean(r['cpu_seconds'] for r in mine):.0f} "
             f"| {' | '.join(cells)} | {manual['dev']:.3f} | {manual['test']:.3f} |"
         )
     gap = [
