@@ -28,8 +28,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "20000")  # read at its first product
-
 import numpy as np
 import torch
 import transformers
@@ -229,6 +227,7 @@ def _verdict(what: str, value: float | None, good: Callable[[float], bool]) -> d
 
 
 def main() -> None:
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "20000")  # read at its first product
     args = arguments()
     if not args.task.exists():
         print(f"nothing measured: no task {args.task}; --task takes any, for the texts' lengths")
