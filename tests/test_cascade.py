@@ -70,7 +70,7 @@ def test_shared_keys_are_as_copies_of_them(n, w, padded):
     torch.testing.assert_close(found, right, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.skipif(not cascade.HAS_BFLOAT16, reason="this CPU does not multiply in bfloat16")
+@pytest.mark.skipif(not cascade.HAS_BFLOAT16, reason="oneDNN has no bfloat16 on this CPU")
 def test_bfloat16_takes_products_and_stays_near(monkeypatch):
     torch.manual_seed(0)
     parts = [drawn(ROWS, heads, 5, DIM).bfloat16() for heads in (HEADS, KV, KV)]
@@ -79,3 +79,11 @@ def test_bfloat16_takes_products_and_stays_near(monkeypatch):
     monkeypatch.setattr(cascade.functional, "scaled_dot_product_attention", None)
     found = cascade._by_rows(*parts, own, SCALE)
     torch.testing.assert_close(found.double(), right, atol=0.03, rtol=0.03)
+
+
+def test_long_rows_keep_to_the_attention_that_needs_no_scores_in_memory(monkeypatch):
+    monkeypatch.setattr(cascade, "HAS_BFLOAT16", True)
+    query = torch.zeros(1, HEADS, 1, DIM, dtype=torch.bfloat16)
+    for keys, by_products in ((cascade.MOST_KEYS, True), (cascade.MOST_KEYS + 1, False)):
+        assert cascade._multiplied(query, torch.zeros(1, KV, keys, DIM)) is by_products
+    assert not cascade._multiplied(query.float(), torch.zeros(1, KV, 1, DIM))

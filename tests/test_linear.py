@@ -69,7 +69,7 @@ def test_what_comes_out_may_be_changed_in_place(quick):
     torch.testing.assert_close(x.grad, (fast.weight.sum(0) / 2).expand_as(x))
 
 
-@pytest.mark.skipif(not HAS_BFLOAT16, reason="this CPU does not multiply in bfloat16")
+@pytest.mark.skipif(not HAS_BFLOAT16, reason="oneDNN has no bfloat16 on this CPU")
 @pytest.mark.parametrize(("kind", "bias"), [(Conv1D, True), (nn.Linear, True), (nn.Linear, False)])
 def test_bfloat16_is_rounded_once(kind, bias):
     """Its product, its bias and its gradient are right to half a unit of the last place."""

@@ -23,6 +23,8 @@ from hardprompt.models.linear import HAS_BFLOAT16
 from hardprompt.types import IntArray
 
 NAME = "hardprompt_cascade"
+# Keys of a row that products were measured with: faster, and scores of all pairs still small.
+MOST_KEYS = 1024
 OUTPUTS = (
     "o_proj",
     "out_proj",
@@ -179,7 +181,8 @@ def _by_rows(
     *,
     causal: bool = False,
 ) -> Tensor:
-    if query.dtype == torch.bfloat16 and query.device.type == "cpu" and HAS_BFLOAT16:
+    """(rows, wq, heads, dim): every row by itself, `own` (1 or rows, wq, t) bool."""
+    if _multiplied(query, key):
         # Torch's fused attention takes a CPU as long in bfloat16 as in float32; products do not.
         return _by_products(query, key, value, own, scale, causal=causal)
     grouped = query.shape[1] != key.shape[1]
@@ -190,9 +193,15 @@ def _by_rows(
     return out.transpose(1, 2)
 
 
+def _multiplied(query: Tensor, key: Tensor) -> bool:
+    in_bfloat16 = query.dtype == torch.bfloat16 and query.device.type == "cpu" and HAS_BFLOAT16
+    return in_bfloat16 and key.shape[2] <= MOST_KEYS
+
+
 def _by_products(
     query: Tensor, key: Tensor, value: Tensor, own: Tensor | None, scale: float, *, causal: bool
 ) -> Tensor:
+    """As `_by_rows`, with the scores of all pairs of tokens in memory."""
     rows, heads, wq, dim = query.shape
     kv, t = key.shape[1:3]
     if causal:
@@ -245,12 +254,11 @@ def _shared(
     q, k, v = by_beginning(query, g * wq), by_beginning(key, w), by_beginning(value, w)
     padding = None if bias is None else bias.repeat_interleave(kv, 0)[:, None]
     scores = _scores(q.view(x * kv, -1, dim), keys.reshape(x * kv, t, dim), padding, scale)
-    barred = _barred(own, (x, kv, c, g), q.dtype)
-    if w == 1:  # products by element, since a thousand of 1 by 1 matrices are slow
+    if w == 1:
+        # Reads itself. Products by element, since a thousand of 1 by 1 matrices are slow.
         mine = (q * k).sum(-1, keepdim=True) * scale
-        mine = mine if barred is None else mine + barred
     else:
-        mine = _scores(q, k, barred, scale)
+        mine = _scores(q, k, _barred(own, (x, kv, c, g), q.dtype), scale)
     both = torch.cat([scores.view(x, kv, c, g, wq, t), mine.view(x, kv, c, g, wq, w)], -1)
     weights = both.softmax(-1, dtype=torch.float32).to(value.dtype)
     # As views: products read them where they lie.

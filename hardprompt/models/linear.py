@@ -53,7 +53,8 @@ def linear(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _takes(states: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether oneDNN can and should, and the layer is not trained."""
+    """Whether oneDNN can and should: float32 where torch's products are narrow, bfloat16 wherever
+    it has it, and no layer that is trained."""
     parts = [part for part in (weight, bias) if part is not None]
     if torch.is_grad_enabled() and any(part.requires_grad for part in parts):
         return False
