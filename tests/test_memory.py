@@ -1,5 +1,9 @@
 """How large batches are: by what a device has, and remembered in a run."""
 
+import os
+import platform
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +20,7 @@ from hardprompt.models.memory import (
     WIDTH,
     bytes_to_keep,
     gathered,
+    keep_freed_memory,
     tokens_that_fit,
 )
 from hardprompt.scoring.batching import CPU_TOKENS, GPU_TOKENS, NO_MEMORY
@@ -109,6 +114,53 @@ def test_other_faults_are_not_taken_for_it(monkeypatch):
 
 def test_a_cpu_needs_no_probe():
     assert tokens_that_fit(None, torch.device("cpu")) == CPU_TOKENS
+
+
+GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+FAULTS = """
+import resource, torch
+from hardprompt.models.memory import keep_freed_memory
+torch.set_num_threads(1)
+kept = keep_freed_memory(torch.device("cpu"))
+def run():
+    several = [torch.ones(1_000_000) for _ in range(8)]
+for _ in range(5):
+    run()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    run()
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@GLIBC
+@pytest.mark.parametrize(
+    ("told", "kept"), [({}, True), ({"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=100"}, False)]
+)
+def test_what_a_batch_frees_is_kept_for_the_next_one(told, kept):
+    known = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True, env=known | told
+    )
+    did, faults = done.stdout.split()
+    assert did == str(kept)
+    assert (int(faults) < 1000) is kept  # of 80,000 pages of 4 KiB
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [("cuda", "OTHER"), ("cpu", "MALLOC_TRIM_THRESHOLD_"), ("cpu", "MALLOC_MMAP_THRESHOLD_")],
+)
+def test_memory_is_left_to_the_users_settings_and_to_devices(monkeypatch, place, name):
+    monkeypatch.setenv(name, "4000000000")
+    monkeypatch.setattr("ctypes.CDLL", lambda _: pytest.fail("was set"))
+    assert not keep_freed_memory(torch.device(place))
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr("ctypes.CDLL", lambda _: pytest.fail("was set"))
+    assert not keep_freed_memory(torch.device("cpu"))
 
 
 def test_what_fitted_is_remembered_in_the_run(tmp_path, monkeypatch):

@@ -253,7 +253,7 @@ def _shared(
 
     q, k, v = by_beginning(query, g * wq), by_beginning(key, w), by_beginning(value, w)
     padding = None if bias is None else bias.repeat_interleave(kv, 0)[:, None]
-    scores = _scores(q.view(x * kv, -1, dim), keys.reshape(x * kv, t, dim), padding, scale)
+    scores = _scores(q.view(x * kv, -1, dim), _laid(keys.reshape(x * kv, t, dim)), padding, scale)
     if w == 1:
         # Reads itself. Products by element, since a thousand of 1 by 1 matrices are slow.
         mine = (q * k).sum(-1, keepdim=True) * scale
@@ -267,6 +267,13 @@ def _shared(
     out = out.view(x * kv * c, g * wq, dim)
     out = torch.addcmul(out, shares, v) if w == 1 else torch.baddbmm(out, shares, v)
     return out.view(x, kv, c, g, wq, dim).permute(0, 2, 4, 1, 3, 5).reshape(rows, wq, heads, dim)
+
+
+def _laid(part: Tensor) -> Tensor:
+    """As products want it. Those of oneDNN in bfloat16 would copy a part of something larger
+    themselves, and three times as slowly when they turn it round."""
+    one_dnn = part.dtype == torch.bfloat16 and part.device.type == "cpu" and HAS_BFLOAT16
+    return part.contiguous() if one_dnn else part
 
 
 AttentionInterface.register(NAME, cascade_attention)

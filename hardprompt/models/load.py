@@ -20,7 +20,7 @@ from hardprompt.models.batched import BatchedModel
 from hardprompt.models.choose import causal_model
 from hardprompt.models.codec import Codec
 from hardprompt.models.masked import MaskedModel
-from hardprompt.models.memory import tokens_that_fit
+from hardprompt.models.memory import keep_freed_memory, tokens_that_fit
 from hardprompt.models.source import check_config, explained, read_config, source_of
 from hardprompt.models.tokenizer import load_tokenizer
 from hardprompt.models.trial import check_padding
@@ -49,6 +49,7 @@ def load_model(
     """
     source = source_of(name, revision)
     place = choose_device(device)
+    keep_freed_memory(place)
     wanted = _choose_dtype(dtype, place)
     config = read_config(source, name, revision)
     masked = check_config(config, name)
@@ -78,6 +79,7 @@ def load_base(
     read, so that one trained for any purpose will do. Raises as `load_model`."""
     source = source_of(name, revision)
     place = choose_device(device)
+    keep_freed_memory(place)
     check_config(read_config(source, name, revision), name)
     try:
         tokenizer = load_tokenizer(source, name, revision)
