@@ -4,13 +4,14 @@
     python -m benchmarks.scoring --threads 2 --out benchmarks/scoring-2-threads
     python -m benchmarks.scoring --models 6x256 --only fresh naive --rounds 3 --out scoring
 
-Rows have the lengths of SST-2's texts, and random ids. All ways run once a round, each round with
-new prompts, and every ratio is the median of the ratios within a round. After a run, untimed, some
-of its pairs are scored by a plain forward pass in fp32 and compared. Not timed: what is computed
-once a search, the keys and values of the texts; nanoGCG's way makes them for each 32 candidates,
-as in the measurement that the demands come from, and a second row shows it without. oneDNN keeps
-what it made for the shapes of all ways, as it does in a process that knows one way alone. Writes a
-JSON file and a Markdown table and says which demands are met.
+Rows have the lengths of SST-2's texts, and random ids. All ways run once a round, one after the
+other and each in all precisions in turn, each round with new prompts, and every ratio is the median
+of the ratios within a round. After a run, untimed, some of its pairs are scored by a plain forward
+pass in fp32 and compared. Not timed: what is computed once a search, the keys and values of the
+texts; nanoGCG's way makes them for each 32 candidates, as in the measurement that the demands come
+from, and a second row shows it without. oneDNN keeps what it made for the shapes of all ways, as it
+does in a process that knows one way alone. Writes a JSON file and a Markdown table and says which
+demands are met.
 """
 
 from __future__ import annotations
@@ -136,6 +137,8 @@ def measure(
     clock = time.process_time if args.clock == "cpu" else time.perf_counter
     every = [way for dtype in dtypes for way in all_ways(name, dtype, lengths)]
     ways = [way for way in every if any(word in way.key for word in args.only or [""])]
+    keys = list(dict.fromkeys(way.key for way in ways))
+    turns = sorted(ways, key=lambda way: keys.index(way.key))  # both precisions in turn
     plain = plain_model(name, "fp32")
     sizes = flops.Sizes.of(plain)
     for way in ways:
@@ -145,7 +148,7 @@ def measure(
     for number in range(rounds):
         for dtype, measured in peaks.items():
             measured.append(flops.peak(sizes, DTYPES[dtype], clock))
-        for way in ways:
+        for way in turns:
             ids = way.prompts(number, way.size)
             began = clock()
             result = way.run(ids)

@@ -19,8 +19,9 @@ from hardprompt.models import mini
 from hardprompt.models.base import ModelInfo
 from hardprompt.models.choose import causal_model
 from hardprompt.models.load import load_model
+from hardprompt.models.memory import cpu_tokens
 from hardprompt.objective import Objective
-from hardprompt.scoring.batching import CPU_TOKENS, Batcher
+from hardprompt.scoring.batching import Batcher
 from hardprompt.scoring.losses import loss_named
 from hardprompt.scoring.plan import Row
 from hardprompt.scoring.scorer import Scorer
@@ -152,7 +153,7 @@ def our_model(name: str, dtype: str) -> Any:
     parameters = sum(weight.numel() for weight in model.parameters())
     precision = str(DTYPES[dtype]).removeprefix("torch.")
     info = ModelInfo(name, "gpt2", "causal", parameters, precision, "cpu", 1024, name, name, name)
-    return causal_model(model, NoTokenizer(), info, Batcher(CPU_TOKENS))
+    return causal_model(model, NoTokenizer(), info, Batcher(cpu_tokens(DTYPES[dtype])))
 
 
 def our_objective(model: Any, examples: Examples) -> Objective:

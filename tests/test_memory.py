@@ -14,6 +14,7 @@ from hardprompt.__main__ import main
 from hardprompt.config import RunConfig
 from hardprompt.ledger import Ledger
 from hardprompt.models.causal import CACHED_TOKENS
+from hardprompt.models.load import load_model, screening_model
 from hardprompt.models.memory import (
     KEPT_BYTES,
     ROWS,
@@ -112,8 +113,18 @@ def test_other_faults_are_not_taken_for_it(monkeypatch):
         main()
 
 
-def test_a_cpu_needs_no_probe():
-    assert tokens_that_fit(None, torch.device("cpu")) == CPU_TOKENS
+@pytest.mark.parametrize(
+    ("dtype", "tokens"), [(torch.float32, CPU_TOKENS), (torch.bfloat16, 2 * CPU_TOKENS)]
+)
+def test_a_cpu_needs_no_probe(dtype, tokens):
+    assert tokens_that_fit(SimpleNamespace(dtype=dtype), torch.device("cpu")) == tokens
+
+
+def test_the_copy_that_searches_reads_as_many_bytes_together():
+    model = load_model("mini", device="cpu", batch_size=500)
+    screen = screening_model(model)
+    assert (model.batch_tokens, screen.batch_tokens) == (CPU_TOKENS, 2 * CPU_TOKENS)
+    assert screen._batcher.rows == 500
 
 
 GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")

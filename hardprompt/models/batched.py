@@ -17,6 +17,7 @@ from hardprompt.errors import HardpromptError
 from hardprompt.models.base import Labels, ModelInfo
 from hardprompt.models.codec import Codec
 from hardprompt.models.linear import quicken
+from hardprompt.models.memory import cpu_tokens
 from hardprompt.models.mixed import Mixed
 from hardprompt.models.writer import Decoding
 from hardprompt.scoring.batching import Batcher
@@ -49,11 +50,12 @@ class BatchedModel(Mixed):
     def copied(self, dtype: torch.dtype) -> tuple[Any, Codec, ModelInfo, Batcher]:
         """What a model of this family is made from, in another precision."""
         info = replace(self.info, dtype=str(dtype).removeprefix("torch."))
-        batcher = Batcher(self._batcher.tokens, self._batcher.rows)
+        on_cpu = self._device.type == "cpu"
+        tokens = cpu_tokens(dtype) if on_cpu else self._batcher.tokens
         model = copy.deepcopy(self._model)
         for weight in model.parameters():  # not the buffers: rotary frequencies need their bits
             weight.data = weight.data.to(dtype)
-        return model, self.codec, info, batcher
+        return model, self.codec, info, Batcher(tokens, self._batcher.rows)
 
     def groups(self, rows: Sequence[Row], examples: Sequence[int]) -> list[Group]:
         return group_rows(rows, examples)

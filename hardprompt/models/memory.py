@@ -59,6 +59,11 @@ def gathered(pieces: Iterable[tuple[int, int, Sequence[Tensor]]], n: int) -> lis
     return whole
 
 
+def cpu_tokens(dtype: torch.dtype) -> int:
+    """Tokens of a batch on a CPU: equally many bytes in every precision."""
+    return CPU_TOKENS * torch.float32.itemsize // dtype.itemsize
+
+
 @torch.no_grad()
 def tokens_that_fit(model: Any, place: torch.device) -> int:
     """A first size for batches on this device; what proves too much is halved later.
@@ -66,7 +71,7 @@ def tokens_that_fit(model: Any, place: torch.device) -> int:
     On CUDA from the memory that one short batch took, elsewhere a figure that was measured.
     """
     if place.type == "cpu":
-        return CPU_TOKENS
+        return cpu_tokens(model.dtype)
     if place.type != "cuda":
         return GPU_TOKENS
     torch.cuda.reset_peak_memory_stats(place)

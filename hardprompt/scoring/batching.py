@@ -9,7 +9,7 @@ from hardprompt.errors import HardpromptError
 
 Result = TypeVar("Result")
 
-# Tokens of a batch. Larger ones leave the caches of a CPU and gain nothing there.
+# Tokens of a batch, on a CPU in float32. Larger ones leave its caches and gain nothing there.
 CPU_TOKENS, GPU_TOKENS = 2048, 65536
 NO_MEMORY = "out of memory; take a smaller model or a device that has more"
 
