@@ -1,5 +1,6 @@
 """What rows begin with is read once, and the scores are those of whole rows."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -321,17 +322,38 @@ def test_models_without_fast_attention_are_loaded_with_their_own(tokenizer, tmp_
 
 def test_a_walk_scores_every_row_once_behind_its_own_beginning():
     rng = np.random.default_rng(0)
-    for n, tokens in ((1, 3), (40, 2), (200, 3), (64, 1000)):
+    kinds = ((0, 3), (1, 3), (40, 2), (200, 3), (64, 1000))
+    for (n, tokens), dear in itertools.product(kinds, (0.0, 2.0, 50.0)):
         tails = rng.integers(0, tokens, (n, 5))
-        path, scored = np.full(5, -1), []
-        for step in walk(tails):
+        path, scored, cost = np.full(5, -1), [], 0.0
+        for step in walk(tails, dear):
             if isinstance(step, Extend):
                 path[step.depth : step.depth + len(step.tokens)] = step.tokens
+                cost += dear + len(step.tokens)
             else:
                 assert (tails[step.rows, : step.depth] == path[: step.depth]).all()
                 assert step.depth < 5
                 scored += step.rows.tolist()
+                cost += dear + (5 - step.depth) * len(step.rows)
         assert sorted(scored) == list(range(n))
+        assert cost <= dear + 5 * n
+
+
+def test_a_walk_makes_a_batch_of_its_own_where_that_saves_more_than_it_costs():
+    swaps = np.where(np.eye(5, dtype=bool)[np.arange(40) % 5], 9 + np.arange(40)[:, None], 1)
+    steps = list(walk(swaps, 1.0))
+    assert [step.depth for step in steps] == [0, 4, 3, 2, 1, 0]  # the parent, then each place
+    assert steps[0].tokens.tolist() == [1, 1, 1, 1]
+    assert [len(step.rows) for step in steps[1:]] == [8] * 5
+    # 217 tokens' worth read whole, 226 by all places; 214 where the last three are read together.
+    assert [(step.depth, len(getattr(step, "rows", ""))) for step in walk(swaps, 17.0)] == [
+        (0, 0), (2, 24), (1, 8), (0, 8),
+    ]  # fmt: skip
+    assert [step.depth for step in walk(swaps, 100.0)] == [0]
+    beam = np.stack([np.append([1, 2, 3, 4], token) for token in range(40)])
+    assert [step.depth for step in walk(beam, 50.0)] == [0, 4]
+    two = np.concatenate([beam, beam + 1])
+    assert [step.depth for step in walk(two, 50.0)] == [0, 4, 0, 4]
 
 
 def test_label_words_share_what_they_begin_with():

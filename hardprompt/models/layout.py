@@ -13,10 +13,10 @@ from hardprompt.scoring.plan import Group
 from hardprompt.scoring.walk import Extend, Score, walk
 
 
-def steps_of(tails: Tensor) -> Iterator[Extend | Score]:
+def steps_of(tails: Tensor, batch_cost: float) -> Iterator[Extend | Score]:
     if tails.is_floating_point():  # points between tokens have nothing in common
         return iter([Score(0, np.arange(len(tails)))])
-    return walk(tails.cpu().numpy())
+    return walk(tails.cpu().numpy(), batch_cost)
 
 
 def behind(tails: Tensor, context: Context) -> Tensor:

@@ -24,7 +24,7 @@ from hardprompt.models.targets import Targets
 from hardprompt.models.texts import Texts
 from hardprompt.scoring.batching import Batcher, out_of_memory
 from hardprompt.scoring.mixed import MixedRow
-from hardprompt.scoring.plan import Group, Row, group_beginnings
+from hardprompt.scoring.plan import Group, Row, batch_cost, group_beginnings
 from hardprompt.scoring.walk import Extend
 from hardprompt.types import FloatArray, IntArray
 
@@ -181,7 +181,7 @@ class SharedCausalModel(CausalModel):
     ) -> None:
         tails = self._tails(group, slots)
         texts = self._texts_of(group, chosen, tails.shape[1] - 1)
-        for step in steps_of(tails):
+        for step in steps_of(tails, batch_cost(self._batcher.tokens) / len(chosen)):
             if isinstance(step, Extend):
                 tokens = self._tensor(step.tokens)
                 texts.extend(self._reader, self._batcher, step.depth, tokens)

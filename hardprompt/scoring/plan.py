@@ -16,10 +16,15 @@ SPREAD = 0.1
 # Where rows are scored for many prompts at once, so many of one length fill a batch by themselves.
 ENOUGH = 3
 # What a batch costs besides its tokens, as a share of a full one: a small model on a CPU spends as
-# long on the steps between its products as on 32 tokens, a GPU on a thousand.
-BATCH_COST = 1 / 64
+# long on the steps between its products as on 64 tokens in float32, a GPU on thousands.
+BATCH_COST = 1 / 32
 # Beginnings that are read together. More of them need more padding and drop less early.
 BEGINNINGS = 32
+
+
+def batch_cost(batch_tokens: int) -> float:
+    """What a batch costs besides its tokens, in tokens."""
+    return BATCH_COST * batch_tokens
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def group_rows(rows: Sequence[Row], examples: Sequence[int], *, exact: bool = Fa
 def group_few(rows: Sequence[Row], examples: Sequence[int], batch_tokens: int) -> list[Group]:
     """Groups as of `group_rows` for so few prompts that no group fills a batch of `batch_tokens`:
     those that take the least work, batches and padding together."""
-    cost = round(BATCH_COST * batch_tokens)
+    cost = round(batch_cost(batch_tokens))
     order = sorted(examples, key=lambda i: (shape(rows[i]), i))
     groups: list[Group] = []
     for _, alike in itertools.groupby(order, key=lambda i: shape(rows[i])[:-1]):
