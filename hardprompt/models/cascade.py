@@ -194,8 +194,12 @@ def _by_rows(
 
 
 def _multiplied(query: Tensor, key: Tensor) -> bool:
-    in_bfloat16 = query.dtype == torch.bfloat16 and query.device.type == "cpu" and HAS_BFLOAT16
-    return in_bfloat16 and key.shape[2] <= MOST_KEYS
+    return _in_bfloat16(query) and key.shape[2] <= MOST_KEYS
+
+
+def _in_bfloat16(part: Tensor) -> bool:
+    """Whether its products are those of oneDNN on a CPU in bfloat16."""
+    return part.dtype == torch.bfloat16 and part.device.type == "cpu" and HAS_BFLOAT16
 
 
 def _by_products(
@@ -272,8 +276,7 @@ def _shared(
 def _laid(part: Tensor) -> Tensor:
     """As products want it. Those of oneDNN in bfloat16 would copy a part of something larger
     themselves, and three times as slowly when they turn it round."""
-    one_dnn = part.dtype == torch.bfloat16 and part.device.type == "cpu" and HAS_BFLOAT16
-    return part.contiguous() if one_dnn else part
+    return part.contiguous() if _in_bfloat16(part) else part
 
 
 AttentionInterface.register(NAME, cascade_attention)
