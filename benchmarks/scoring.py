@@ -5,13 +5,13 @@
     python -m benchmarks.scoring --models 6x256 --only fresh naive --rounds 3 --out scoring
 
 Rows have the lengths of SST-2's texts, and random ids. All ways run once a round, one after the
-other and each in all precisions in turn, each round with new prompts, and every ratio is the median
-of the ratios within a round. After a run, untimed, some of its pairs are scored by a plain forward
-pass in fp32 and compared. Not timed: what is computed once a search, the keys and values of the
-texts; nanoGCG's way makes them for each 32 candidates, as in the measurement that the demands come
-from, and a second row shows it without. oneDNN keeps what it made for the shapes of all ways, as it
-does in a process that knows one way alone. Writes a JSON file and a Markdown table and says which
-demands are met.
+other and each in all precisions in turn, on the same prompts, each round with new ones, and every
+ratio is the median of the ratios within a round. After a run, untimed, some of its pairs are scored
+by a plain forward pass in fp32 and compared. Not timed: what is computed once a search, the keys
+and values of the texts; nanoGCG's way makes them for each 32 candidates, as in the measurement that
+the demands come from, and a second row shows it without. oneDNN keeps what it made for the shapes
+of all ways, as it does in a process that knows one way alone. Writes a JSON file and a Markdown
+table and says which demands are met.
 """
 
 from __future__ import annotations
@@ -143,6 +143,8 @@ def measure(
     sizes = flops.Sizes.of(plain)
     for way in ways:
         _calibrate(way, args.seconds, clock)
+    for way in ways:  # all precisions of a way score the same prompts
+        way.size = max(other.size for other in ways if other.key == way.key)
     peaks: dict[str, list[float]] = {dtype: [] for dtype in dtypes}
     rounds = min(args.rounds, SETTINGS[name].rounds or args.rounds)
     for number in range(rounds):

@@ -1,5 +1,6 @@
 """Attention in its own products against torch's."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -46,17 +47,19 @@ def test_products_are_torchs_attention(n, w):
 
 
 @pytest.mark.parametrize("n", [1, ROWS])
-@pytest.mark.parametrize("w", [1, 5])
-@pytest.mark.parametrize("padded", [False, True])
-def test_shared_keys_are_as_copies_of_them(n, w, padded):
+@pytest.mark.parametrize("w", [1, 2, 5])
+@pytest.mark.parametrize("lengths", [(7, 7, 7), (3, 7, 5), (3, 5, 7)])
+@pytest.mark.parametrize("run_cost", [0, 10**9])
+def test_shared_keys_are_as_copies_of_them(monkeypatch, n, w, lengths, run_cost):
+    monkeypatch.setattr(cascade, "RUN_COST", run_cost)
+    monkeypatch.setattr(cascade, "LEAST_KEYS", 4)
     torch.manual_seed(0)
     x, t = 3, 7
     query, key, value = drawn(ROWS, HEADS, w, DIM), drawn(ROWS, KV, w, DIM), drawn(ROWS, KV, w, DIM)
     keys, values, own = drawn(x, KV, t, DIM), drawn(x, KV, t, DIM), masks(w, n)
-    read = torch.rand(x, t) < 0.7 if padded else torch.ones(x, t, dtype=torch.bool)
+    read = torch.arange(t) < torch.tensor(lengths)[:, None]
     bias = torch.zeros(x, t, dtype=torch.float64).masked_fill_(~read, float("-inf"))
-    lengths = read.sum(1).numpy()
-    context = Context((keys,), (values,), lengths, bias if padded else None)
+    context = Context((keys,), (values,), np.array(lengths), None if read.all() else bias)
     found = cascade._attend(query, key, value, own, context, 0, SCALE)
     each = ROWS // x
     whole = torch.cat([keys.repeat_interleave(each, 0), key], 2)
@@ -68,6 +71,20 @@ def test_shared_keys_are_as_copies_of_them(n, w, padded):
         torch.cat([seen, own.expand(ROWS, -1, -1)], 2),
     )
     torch.testing.assert_close(found, right, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("lengths", "cost", "runs"), [
+    ((3, 5, 7), 0, [(0, 1), (1, 2), (2, 3)]),
+    ((3, 3, 7), 40, [(0, 2), (2, 3)]),
+    ((3, 5, 7), 1000, [(0, 3)]),
+    ((7, 3, 5), 0, [(0, 3)]),
+])  # fmt: skip
+def test_beginnings_of_unlike_lengths_are_cut_where_it_pays(monkeypatch, lengths, cost, runs):
+    """At 8 bytes a score and 2 queries, 40 bytes are 2 keys, and two narrower rows save 8."""
+    monkeypatch.setattr(cascade, "RUN_COST", cost)
+    monkeypatch.setattr(cascade, "LEAST_KEYS", 1)
+    part, bias = drawn(3, KV, 7, DIM), torch.zeros(3, 7, dtype=torch.float64)
+    assert Context((part,), (part,), np.array(lengths), bias).runs(2) == runs
 
 
 @pytest.mark.skipif(not cascade.HAS_BFLOAT16, reason="oneDNN has no bfloat16 on this CPU")

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -20,11 +21,15 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from hardprompt.errors import HardpromptError
 from hardprompt.models.linear import HAS_BFLOAT16
+from hardprompt.scoring.plan import cuts
 from hardprompt.types import IntArray
 
 NAME = "hardprompt_cascade"
 # Keys of a row that products were measured with: faster, and scores of all pairs still small.
 MOST_KEYS = 1024
+LEAST_KEYS = 16  # torch's softmax takes a CPU five times as long over fewer
+# Bytes of scores that a CPU computes in the time that a further run of beginnings takes.
+RUN_COST = 200_000
 OUTPUTS = (
     "o_proj",
     "out_proj",
@@ -41,8 +46,7 @@ class Unsupported(HardpromptError):
 class Context:
     """Keys and values of `X` beginnings, padded to the right; each is read by as many rows.
 
-    In what order the tokens of one stand does not matter: their places are in their keys. So
-    padding may stand elsewhere, as long as no `cut` is made.
+    In what order the tokens of one stand does not matter: their places are in their keys.
     """
 
     keys: tuple[Tensor, ...]  # of each layer: (X, kv_heads, t, head_dim)
@@ -53,8 +57,8 @@ class Context:
     @classmethod
     def of_prefixes(cls, whole: Tensor, lengths: Tensor) -> Context:
         """Of `(layers, 2, X, kv_heads, t, head_dim)`, padded to the left, and true lengths."""
-        t = whole.shape[4]
-        padding = torch.arange(t, device=whole.device) < t - lengths[:, None]
+        whole = whole.flip(4)
+        padding = torch.arange(whole.shape[4], device=whole.device) >= lengths[:, None]
         bias = torch.zeros(padding.shape, dtype=whole.dtype, device=whole.device)
         bias.masked_fill_(padding, float("-inf"))
         keys, values = whole.unbind(1)
@@ -71,17 +75,27 @@ class Context:
     def n_bytes(self) -> int:
         return sum(2 * keys.numel() * keys.element_size() for keys in self.keys)
 
-    def cut(self, low: int, high: int) -> Context:
-        """The beginnings `low..high`, as views; no wider than the longest of them."""
+    def cut(self, low: int, high: int, layer: int | None = None) -> Context:
+        """The beginnings `low..high`, as views, no wider than the longest of them; of all layers,
+        or of one."""
         lengths = self.lengths[low:high]
-        width = int(lengths.max())
+        width = min(self.width, max(int(lengths.max()), LEAST_KEYS))
         padded = self.bias is not None and bool((lengths < width).any())
+        layers = slice(None) if layer is None else slice(layer, layer + 1)
         return Context(
-            tuple(keys[low:high, :, :width] for keys in self.keys),
-            tuple(values[low:high, :, :width] for values in self.values),
+            tuple(keys[low:high, :, :width] for keys in self.keys[layers]),
+            tuple(values[low:high, :, :width] for values in self.values[layers]),
             lengths,
             self.bias[low:high, :width] if padded and self.bias is not None else None,
         )
+
+    def runs(self, queries: int) -> list[tuple[int, int]]:
+        """The beginnings in runs `low..high` of like lengths: as many as pay where so many queries
+        meet the keys of each."""
+        if self.bias is None or self.bias.device.type != "cpu" or (np.diff(self.lengths) < 0).any():
+            return [(0, len(self))]
+        cost = RUN_COST // (queries * self.bias.element_size())
+        return cuts(self.lengths.clip(LEAST_KEYS), cost)
 
 
 @dataclass
@@ -160,16 +174,15 @@ def _attend(
     """(rows, wq, heads, head_dim)"""
     if context is None:
         return _by_rows(query, key, value, own, scale)
-    keys, values, bias = context.keys[layer], context.values[layer], context.bias
-    if bias is None and context.width < query.shape[2]:
+    if context.bias is None and context.width < query.shape[2]:
         # Little is shared and much is not: fused attention over copies is faster.
-        each = len(query) // len(keys)
-        key = torch.cat([keys.repeat_interleave(each, 0), key], 2)
-        value = torch.cat([values.repeat_interleave(each, 0), value], 2)
+        each = len(query) // len(context)
+        key = torch.cat([context.keys[layer].repeat_interleave(each, 0), key], 2)
+        value = torch.cat([context.values[layer].repeat_interleave(each, 0), value], 2)
         if own is not None:
             own = functional.pad(own, (context.width, 0), value=True)
         return _by_rows(query, key, value, own, scale)
-    return _shared(query, key, value, own, (keys, values, bias), scale)
+    return _shared(query, key, value, own, context, layer, scale)
 
 
 def _by_rows(
@@ -240,14 +253,14 @@ def _shared(
     key: Tensor,
     value: Tensor,
     own: Tensor | None,
-    shared: tuple[Tensor, Tensor, Tensor | None],
+    context: Context,
+    layer: int,
     scale: float,
 ) -> Tensor:
     """One matrix product for all queries behind a beginning, one for each row's own tokens; one
     softmax over both."""
-    keys, values, bias = shared
     rows, heads, wq, dim = query.shape
-    x, kv, t, _ = keys.shape
+    x, kv = context.keys[layer].shape[:2]
     c, g, w = rows // x, heads // kv, key.shape[2]
 
     def by_beginning(part: Tensor, each: int) -> Tensor:
@@ -256,21 +269,35 @@ def _shared(
         return part.transpose(1, 2).reshape(x * kv * c, each, dim)
 
     q, k, v = by_beginning(query, g * wq), by_beginning(key, w), by_beginning(value, w)
-    padding = None if bias is None else bias.repeat_interleave(kv, 0)[:, None]
-    scores = _scores(q.view(x * kv, -1, dim), _laid(keys.reshape(x * kv, t, dim)), padding, scale)
     if w == 1:
         # Reads itself. Products by element, since a thousand of 1 by 1 matrices are slow.
         mine = (q * k).sum(-1, keepdim=True) * scale
     else:
         mine = _scores(q, k, _barred(own, (x, kv, c, g), q.dtype), scale)
-    both = torch.cat([scores.view(x, kv, c, g, wq, t), mine.view(x, kv, c, g, wq, w)], -1)
-    weights = both.softmax(-1, dtype=torch.float32).to(value.dtype)
-    # As views: products read them where they lie.
-    shares = weights.view(x * kv * c, g * wq, t + w)[..., t:]
-    out = weights.view(x * kv, -1, t + w)[..., :t] @ values.reshape(x * kv, t, dim)
-    out = out.view(x * kv * c, g * wq, dim)
-    out = torch.addcmul(out, shares, v) if w == 1 else torch.baddbmm(out, shares, v)
+    outs = []
+    for low, high in context.runs(c * heads * wq):
+        run = slice(low * kv * c, high * kv * c)
+        outs.append(_weighed(q[run], mine[run], v[run], context.cut(low, high, layer), scale))
+    out = outs[0] if len(outs) == 1 else torch.cat(outs)
     return out.view(x, kv, c, g, wq, dim).permute(0, 2, 4, 1, 3, 5).reshape(rows, wq, heads, dim)
+
+
+def _weighed(q: Tensor, mine: Tensor, v: Tensor, context: Context, scale: float) -> Tensor:
+    """`q` (n * c, m, dim), where c of them read one of the n beginnings and heads of a context of
+    one layer; `mine` (n * c, m, w) their scores to their own tokens, whose values are `v`
+    (n * c, w, dim): what they read of all, (n * c, m, dim)."""
+    (keys,), (values,), bias = context.keys, context.values, context.bias
+    keys, values = keys.flatten(0, 1), values.flatten(0, 1)
+    n, t, dim = keys.shape
+    m, w = mine.shape[1:]
+    padding = None if bias is None else bias.repeat_interleave(n // len(bias), 0)[:, None]
+    scores = _scores(q.view(n, -1, dim), _laid(keys), padding, scale)
+    both = torch.cat([scores, mine.view(n, -1, w)], -1)
+    weights = both.softmax(-1, dtype=torch.float32).to(v.dtype)
+    # As views: products read them where they lie.
+    shares = weights.view(-1, m, t + w)[..., t:]
+    out = (weights[..., :t] @ values).view(-1, m, dim)
+    return torch.addcmul(out, shares, v) if w == 1 else torch.baddbmm(out, shares, v)
 
 
 def _laid(part: Tensor) -> Tensor:

@@ -114,11 +114,11 @@ def group_few(rows: Sequence[Row], examples: Sequence[int], batch_tokens: int) -
     for _, alike in itertools.groupby(order, key=lambda i: shape(rows[i])[:-1]):
         members = list(alike)
         lengths = np.array([rows[i].length for i in members])
-        groups += [pack_rows(rows, members[low:high]) for low, high in _cuts(lengths, cost)]
+        groups += [pack_rows(rows, members[low:high]) for low, high in cuts(lengths, cost)]
     return groups
 
 
-def _cuts(lengths: IntArray, cost: int) -> list[tuple[int, int]]:
+def cuts(lengths: IntArray, cost: int) -> list[tuple[int, int]]:
     """The cheapest division of ascending lengths, by dynamic programming: a part costs its last
     length times its size, and `cost`."""
     n = len(lengths)
