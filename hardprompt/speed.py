@@ -16,6 +16,7 @@ from hardprompt.scoring.scorer import Scorer
 from hardprompt.session import Session
 from hardprompt.types import Batch, IntArray
 
+SCHEMA = "hardprompt.bench/1"
 PARENTS = 4  # prompts that extensions grow from
 CPU_ROWS, GPU_ROWS = 2048, 16384  # of the matrices whose product is the peak
 PRODUCTS = 10  # between two looks at the clock
@@ -48,6 +49,7 @@ def measure_speed(session: Session, seconds: float) -> dict[str, Any]:
     ]
     rates.append(_gradient(session, rng, peaks, seconds))
     return {
+        "schema": SCHEMA,
         "device": session.model.info.device,
         "threads": torch.get_num_threads(),
         "scoring": session.model.way,

@@ -356,6 +356,13 @@ def test_a_walk_makes_a_batch_of_its_own_where_that_saves_more_than_it_costs():
     assert [step.depth for step in walk(two, 50.0)] == [0, 4, 0, 4]
 
 
+def test_a_walk_takes_prompts_of_thousands_of_tokens():
+    tails = np.zeros((3, 5000), dtype=np.int64)
+    tails[:, -2:] = [[1, 1], [1, 2], [2, 2]]
+    steps = [(step.depth, len(getattr(step, "rows", ""))) for step in walk(tails, 0.0)]
+    assert steps == [(0, 0), (4999, 2), (4998, 1)]
+
+
 def test_label_words_share_what_they_begin_with():
     trie = LabelTrie.of(((1, 2, 3), (1, 2, 4), (1,), (5, 6)))
     assert trie.tokens == (1, 5, 2)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hardprompt.commands.options import METRIC, SEARCH_ROWS
+from hardprompt.commands.options import JSON, METRIC, SEARCH_ROWS
 from hardprompt.commands.task_options import data_options, take_choice
 from hardprompt.commands.terminal import prepare_libraries, print_json
 
@@ -23,7 +23,7 @@ from hardprompt.commands.terminal import prepare_libraries, print_json
 )  # fmt: skip
 @METRIC
 @SEARCH_ROWS
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@JSON
 @click.pass_context
 def check(
     context: click.Context,

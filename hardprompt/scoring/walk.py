@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,6 +60,10 @@ def _plan(
     whole = _Plan(batch_cost + len(rows) * left, depth, int(rows[0]), rows)
     if left <= 1 or len(rows) == 1:
         return whole
+    if alike := _alike(tails[rows, depth:-1]):
+        onward = _plan(tails, rows, depth + alike, batch_cost)
+        cost = first + alike + onward.cost
+        return min(whole, replace(whole, cost=cost, rest=rows[:0], onward=onward), key=_cost)
     column = tails[rows, depth]
     tokens, counts = np.unique(column, return_counts=True)
     shared = [rows[column == token] for token in tokens[counts > 1]]
@@ -77,7 +81,17 @@ def _plan(
         cost += batch_cost + len(rest) * left if len(rest) else 0
         onward, *branches = (plans[i] for i in apart)
         found.append(_Plan(cost, depth, int(rows[0]), rest, onward, tuple(branches)))
-    return min(found, key=lambda plan: plan.cost)
+    return min(found, key=_cost)
+
+
+def _cost(plan: _Plan) -> float:
+    return plan.cost
+
+
+def _alike(tails: IntArray) -> int:
+    """With how many tokens all of them begin."""
+    differ = (tails != tails[0]).any(0)
+    return int(differ.argmax()) if differ.any() else len(differ)
 
 
 def _steps(tails: IntArray, plan: _Plan, known: int) -> Iterator[Extend | Score]:
