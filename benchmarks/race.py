@@ -1,6 +1,6 @@
 """Searches with and without `--race`: what a race finds again, and what it saves.
 
-    python benchmarks/race.py --out benchmarks/race
+    python -m benchmarks.race --out benchmarks/race
 
 `random` draws the same prompts with and without, so that the ten best of the full measurement can
 be looked for among those of the race; `swap`, the default strategy, goes on from what it is told,
@@ -11,7 +11,6 @@ a benchmark that was stopped goes on where it was.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from itertools import product
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.rerun import Runs
 from hardprompt.config import RunConfig
 from hardprompt.ledger import Ledger
 from hardprompt.scoring.forecast import LEVEL, REFERENCES
@@ -28,6 +28,7 @@ from hardprompt.study import Study
 from hardprompt.types import Batch
 
 TOP = 10  # prompts that a report lists
+NO_OPTIONS = ("out", "seeds", "swap_seeds")  # more seeds go on from those that are stored
 
 
 def arguments() -> argparse.Namespace:
@@ -78,7 +79,7 @@ def searched(args: argparse.Namespace, strategy: str, seed: int, race: bool) -> 
     spent = time.process_time() - began
     references = REFERENCES * args.rows if race else 0
     return {
-        "strategy": strategy,
+        "name": strategy,
         "seed": seed,
         "race": race,
         "cpu_seconds": spent,
@@ -91,32 +92,26 @@ def searched(args: argparse.Namespace, strategy: str, seed: int, race: bool) -> 
 
 def main() -> None:
     args = arguments()
-    file = args.out.with_suffix(".json")
-    options = {key: str(value) for key, value in vars(args).items() if key != "out"}
-    done: list[dict[str, Any]] = []
-    if file.exists():
-        stored = json.loads(file.read_text(encoding="utf8"))
-        done = stored["runs"] if stored["options"] == options else []
-    known = {(run["strategy"], run["seed"], run["race"]) for run in done}
+    options = {key: value for key, value in vars(args).items() if key not in NO_OPTIONS}
+    stored = Runs(args.out, options)
+    stored.about["level"] = LEVEL
     seeds = {"random": args.seeds, "swap": args.swap_seeds}
     for strategy, n in seeds.items():
         for seed, race in product(range(n), (False, True)):
-            if (strategy, seed, race) in known:
-                continue
-            done.append(searched(args, strategy, seed, race))
-            content = {"options": options, "level": LEVEL, "runs": done}
-            file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf8")
-            print(strategy, seed, race, done[-1]["loss"], flush=True)
-    args.out.with_suffix(".md").write_text(table(args, done), encoding="utf8")
+            if not stored.has(name=strategy, seed=seed, race=race):
+                run = searched(args, strategy, seed, race)
+                stored.add(run)
+                print(strategy, seed, race, run["loss"], flush=True)
+    args.out.with_suffix(".md").write_text(table(args, stored), encoding="utf8")
 
 
-def table(args: argparse.Namespace, done: list[dict[str, Any]]) -> str:
+def table(args: argparse.Namespace, stored: Runs) -> str:
     """A Markdown table with the command that makes it and what it cost."""
-    minutes = sum(run["cpu_seconds"] for run in done) / 60
+    minutes = 60 * stored.cpu_hours()
     lines = [
         f"# --race on {args.task}, {args.rows} rows",
         "",
-        f"`python benchmarks/race.py --out {args.out}`",
+        f"`python -m benchmarks.race --out {args.out}`",
         "",
         f"Model {args.model}, template {args.template}, {args.len} tokens, level {LEVEL:g} a "
         f"look; `random`: the best {TOP} of {args.prompts} prompts, `swap`: a budget of "
@@ -131,17 +126,11 @@ def table(args: argparse.Namespace, done: list[dict[str, Any]]) -> str:
         "| rows saved | CPU s, full | raced |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    return "\n".join([*lines, *(_line(name, done) for name in ("random", "swap"))]) + "\n"
+    return "\n".join([*lines, *(_line(name, stored) for name in ("random", "swap"))]) + "\n"
 
 
-def _line(strategy: str, done: list[dict[str, Any]]) -> str:
-    full, raced = (
-        sorted(
-            (run for run in done if run["strategy"] == strategy and run["race"] == race),
-            key=lambda run: int(run["seed"]),
-        )
-        for race in (False, True)
-    )
+def _line(strategy: str, stored: Runs) -> str:
+    full, raced = (stored.of(name=strategy, race=race) for race in (False, True))
     pairs = list(zip(full, raced, strict=True))
     # A search that goes on from what it is told may ask for others: there, recall says nothing.
     recall = "-"

@@ -1,6 +1,6 @@
 """The default search with the prompt before and after the text, each for about the same time.
 
-    python benchmarks/templates.py --task sentiment --seeds 5 --out benchmarks/templates
+    python -m benchmarks.templates --task sentiment --seeds 3 --out benchmarks/templates
 
 Each template is searched with its own default budget, which is set so that the work of the model
 is about the same. Writes a JSON file and a Markdown table; a benchmark that was stopped goes on
@@ -10,20 +10,22 @@ where it was.
 from __future__ import annotations
 
 import argparse
-import json
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.rerun import Runs
 from hardprompt import runs
 from hardprompt.config import RunConfig
+from hardprompt.metrics.seeds import runs_interval
+from hardprompt.report.text import gain
 from hardprompt.search import Search
 from hardprompt.session import Session
 
 TEMPLATES = ("prefix", "suffix")
-T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
 
 
 def arguments() -> argparse.Namespace:
@@ -46,7 +48,7 @@ def searched(args: argparse.Namespace, template: str, seed: int) -> dict[str, An
     results = Search(session, runs.create(Path("runs/benchmarks"), config)).run()
     manual = results["baselines"]["manual"]
     return {
-        "template": template,
+        "name": template,
         "seed": seed,
         "budget": session.budget,
         "cpu_seconds": time.process_time() - began,
@@ -57,32 +59,27 @@ def searched(args: argparse.Namespace, template: str, seed: int) -> dict[str, An
 
 def main() -> None:
     args = arguments()
-    file = args.out.with_suffix(".json")
-    done: list[dict[str, Any]] = []
-    if file.exists():
-        done = json.loads(file.read_text(encoding="utf8"))["runs"]
-    known = {(run["template"], run["seed"]) for run in done}
-    for seed in range(args.seeds):
-        for template in TEMPLATES:
-            if (template, seed) not in known:
-                done.append(searched(args, template, seed))
-                file.write_text(json.dumps({"runs": done}, indent=1) + "\n", encoding="utf8")
-                print(template, seed, done[-1]["best"]["dev"], done[-1]["best"]["text"], flush=True)
-    args.out.with_suffix(".md").write_text(table(args, done), encoding="utf8")
+    stored = Runs(args.out, {key: getattr(args, key) for key in ("task", "model", "len")})
+    for seed, template in product(range(args.seeds), TEMPLATES):
+        if not stored.has(name=template, seed=seed):
+            run = searched(args, template, seed)
+            stored.add(run)
+            print(template, seed, run["best"]["dev"], run["best"]["text"], flush=True)
+    args.out.with_suffix(".md").write_text(table(args, stored), encoding="utf8")
 
 
-def table(args: argparse.Namespace, done: list[dict[str, Any]]) -> str:
+def table(args: argparse.Namespace, stored: Runs) -> str:
     """A Markdown table and the paired difference of dev between the templates."""
-    hours = sum(run["cpu_seconds"] for run in done) / 3600
-    by_template = {t: [run for run in done if run["template"] == t] for t in TEMPLATES}
-    command = f"python benchmarks/templates.py --task {args.task} --seeds {args.seeds}"
+    by_template = {name: stored.of(name=name)[: args.seeds] for name in TEMPLATES}
+    command = f"python -m benchmarks.templates --task {args.task} --seeds {args.seeds}"
     lines = [
         f"# The prompt before or after the text, on {Path(args.task).name}",
         "",
         f"`{command} --out {args.out}`",
         "",
         f"Model {args.model}, {args.len} tokens, strategy auto with each template's default "
-        f"budget; mean of {args.seeds} seeds; {hours:.2f} CPU hours. Best of each run by dev.",
+        f"budget; mean of {args.seeds} seeds; {stored.cpu_hours():.2f} CPU hours. Best of each run "
+        "by dev. Intervals over seeds are Student's, of 95%.",
         "",
         "| template | prompts | CPU s | search loss | dev | test | best manual, dev | test |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -98,11 +95,9 @@ def table(args: argparse.Namespace, done: list[dict[str, Any]]) -> str:
         after["best"]["dev"] - before["best"]["dev"]
         for before, after in zip(*by_template.values(), strict=True)
     ]
-    half = T_95[len(gap) - 1] * np.std(gap, ddof=1) / np.sqrt(len(gap))
     lines += [
         "",
-        f"suffix - prefix on dev, paired by seed: {np.mean(gap):+.3f} +- {half:.3f} "
-        "(95%, Student's t over seeds).",
+        f"suffix - prefix on dev, paired by seed: {gain(_mean(gap), runs_interval(gap))}.",
     ]
     return "\n".join(lines) + "\n"
 
