@@ -8,6 +8,7 @@ import pytest
 from hardprompt import runs
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.evaluation import shift_to_prior
+from hardprompt.report.search import prior_warning
 from tests.conftest import call
 
 
@@ -92,3 +93,19 @@ def test_a_shift_of_the_classes_reaches_the_label_prior(seed):
     other = rng.normal(size=(3, classes))  # each row is shifted alike, whatever stands beside it
     alone = [shift_to_prior(row[None], log_probs, gold)[0] for row in other]
     assert shift_to_prior(other, log_probs, gold).tolist() == alone
+
+
+@pytest.mark.parametrize(
+    ("gained", "only_prior", "said"),
+    [(0.03, True, True), (0.03, False, False), (-0.03, True, False), (None, True, False)],
+)
+def test_a_shifted_prior_is_said_to_explain_a_gain_only_where_there_is_one(
+    gained, only_prior, said
+):
+    prior = {
+        "shifted_empty_test": 0.7,
+        "gain_beyond": 0.01,
+        "gain_beyond_interval": [-0.02, 0.04],
+        "only_prior": only_prior,
+    }
+    assert bool(prior_warning(prior, {"gain_empty": gained})) == said

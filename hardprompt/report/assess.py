@@ -22,7 +22,7 @@ def assess_report(results: dict[str, Any]) -> str:
         legend(results, split),
         "The order is that of dev.",
         *_uncertified(prompts),
-        *(prior_warning(results["prior"], split) if results["prior"] else []),
+        *(prior_warning(results["prior"], prompts[0], split) if results["prior"] else []),
         *(_written(results, split) if writes(results) else _classes(prompts, split)),
     ]
     return "\n".join(lines)

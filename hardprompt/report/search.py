@@ -125,7 +125,7 @@ def _sentences(results: dict[str, Any]) -> list[str]:
             f"{escape(' | '.join(results['task']['labels'].values()))}."
         )
     if best["source"] != "manual" and results["prior"] is not None:
-        lines += prior_warning(results["prior"])
+        lines += prior_warning(results["prior"], best)
     if best["source"] == "manual":
         lines.append("No prompt that was found beats the best manual one on dev.")
     empty = results["baselines"]["empty"]
@@ -156,9 +156,10 @@ def _screened(screening: dict[str, Any], exact: str) -> str:
     )
 
 
-def prior_warning(prior: dict[str, Any], split: str = "test") -> list[str]:
-    """A sentence where a shifted label prior alone explains the gain."""
-    if not prior["only_prior"]:
+def prior_warning(prior: dict[str, Any], best: dict[str, Any], split: str = "test") -> list[str]:
+    """A sentence where a shifted label prior alone explains the gain of the best prompt."""
+    gained = best["gain_empty"] is not None and best["gain_empty"] > 0
+    if not gained or not prior["only_prior"]:
         return []
     return [
         "The gain may be only a shifted label prior: without a prompt, but with the label scores "
