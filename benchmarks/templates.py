@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.rerun import Runs
 from hardprompt import runs
-from hardprompt.config import RunConfig
+from hardprompt.config import FLUENCY, RunConfig
 from hardprompt.metrics.seeds import runs_interval
 from hardprompt.report.text import gain
 from hardprompt.search import Search
@@ -42,7 +42,12 @@ def searched(args: argparse.Namespace, template: str, seed: int) -> dict[str, An
     """One search with its best prompt and the best manual one."""
     began = time.process_time()
     config = RunConfig(
-        task=args.task, model=args.model, template=template, length=args.len, seed=seed
+        task=args.task,
+        model=args.model,
+        template=template,
+        length=args.len,
+        seed=seed,
+        fluency=FLUENCY,
     )
     session = Session.prepare(config)
     results = Search(session, runs.create(Path("runs/benchmarks"), config)).run()

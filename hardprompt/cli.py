@@ -41,7 +41,7 @@ from hardprompt.commands.task_options import task_options
 from hardprompt.commands.terminal import prepare_libraries, print_json
 from hardprompt.commands.transfer import transfer
 from hardprompt.commands.trial import trial
-from hardprompt.config import RunConfig, absolute_storage, with_front
+from hardprompt.config import FLUENCY, RunConfig, absolute_storage, with_front
 from hardprompt.errors import UsageError
 from hardprompt.presets import with_preset
 
@@ -117,8 +117,8 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
 @click.option(
     "--fluency",
     type=float,
-    default=0.0,
-    show_default=True,
+    default=FLUENCY,
+    show_default=f"{FLUENCY:g}, or as preset says; 0 with --pareto",
     metavar="W",
     help="Add W times the prompt's own mean negative log-likelihood to its loss.",
 )
@@ -183,10 +183,11 @@ def _config(options: dict[str, Any]) -> RunConfig:
     options["dropping"] = not options.pop("no_drop")
     if options["optuna_storage"] is not None:
         options["optuna_storage"] = absolute_storage(options["optuna_storage"])
+    given = _given(options)
     if options["preset"] is not None:
-        options = with_preset(options, _given(options))
+        options = with_preset(options, given)
     if options.pop("pareto"):
-        options = with_front(options)
+        options = with_front(options, given)
     return RunConfig(**options)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ LONGEST = 100_000  # tokens of a prompt, far more than any model reads
 AUTO = "auto"  # instead of label words: they are searched together with the prompt
 DEFAULT_TASK = "sentiment"
 HIDDEN = "***"  # instead of a password
+FLUENCY = 0.01  # weight of a search that asks for nothing else; benchmarks/fluency.md
 FEWEST_TEST_ROWS = 40  # below, a 95% interval spans over a quarter of the scale
 
 
@@ -88,8 +89,9 @@ def without_password(url: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@]*@", rf"\1:{HIDDEN}@", url)
 
 
-def with_front(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a search that keeps a front of loss, fluency and length."""
+def with_front(options: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """The options, those `given` among them, of a search that keeps a front of loss, fluency and
+    length."""
     settings = dict(options["settings"])
     sampler = settings.setdefault("sampler", "nsga2")
     if options["strategy"] not in ("auto", "optuna") or sampler != "nsga2":
@@ -97,14 +99,14 @@ def with_front(options: dict[str, Any]) -> dict[str, Any]:
             "--pareto is a search by strategy optuna with sampler nsga2, got "
             f"--strategy {options['strategy']} and sampler {sampler}"
         )
-    if options["fluency"]:
+    if "fluency" in given and options["fluency"]:
         raise UsageError(
             f"--pareto and --fluency exclude each other, got --fluency {options['fluency']:g}: a "
             "front holds every weight of the fluency"
         )
     shortest = 1 if options["min_length"] is None else options["min_length"]
     changed = {"strategy": "optuna", "settings": tuple(settings.items()), "min_length": shortest}
-    return options | changed
+    return options | changed | {"fluency": 0.0}
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,8 @@ def with_preset(options: Mapping[str, Any], given: Collection[str]) -> dict[str,
             f"--preset and --strategy exclude each other: '{options['preset']}' is strategy "
             f"'{preset.strategy}'; change its settings with --set"
         )
-    published = {key: value for key, value in preset.search.items() if key not in given}
+    search = {"fluency": 0.0, **preset.search}
+    published = {key: value for key, value in search.items() if key not in given}
     settings = {**preset.settings, **dict(options["settings"])}
     return {
         **options,
