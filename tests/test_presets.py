@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from hardprompt import presets, runs
-from hardprompt.config import RunConfig
+from hardprompt.config import FLUENCY, RunConfig
 from hardprompt.errors import UsageError
 from hardprompt.presets import PRESETS, Preset
 from hardprompt.registry import make_strategy
@@ -14,12 +14,13 @@ from hardprompt.types import EMPTY
 from tests.conftest import call
 
 KNOWN = {
+    "plain": Preset("swap", {"width": 8}, "Somebody else, 2021"),
     "genetic": Preset(
         "evolution",
         {"population": 8, "children": 4},
         "Somebody et al., 2020, table 1",
         {"length": 3, "objective": "accuracy", "fluency": 0.25, "start": ("random",)},
-    )
+    ),
 }
 
 
@@ -35,6 +36,21 @@ def search(monkeypatch, tiny_folder, task_folder, tmp_path):
         return runs.read_config(runs.find(None, folder))
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("given", "weight"),
+    [
+        ((), FLUENCY),
+        (("--fluency", 0), 0.0),
+        (("--preset", "plain"), 0.0),
+        (("--preset", "plain", "--fluency", 0.5), 0.5),
+        (("--preset", "genetic"), 0.25),
+        (("--pareto",), 0.0),
+    ],
+)
+def test_the_fluency_is_weighed_where_nothing_else_is_published_or_asked(search, given, weight):
+    assert search("--len", 2, *given).fluency == weight
 
 
 def test_published_values_count_where_the_user_gave_none(search):
