@@ -21,7 +21,8 @@ def found(tiny_folder, task_folder, tmp_path):
     root = tmp_path / "runs"
     result = call(
         "search", "--task", task_folder, "--model", tiny_folder, "--len", 2, "--min-len", 1,
-        "--vocab-top", 12, "--strategy", "random", "--budget", 20, "--output-dir", root, "--json",
+        "--vocab-top", 12, "--strategy", "random", "--budget", 20, "--fluency", 0,
+        "--output-dir", root, "--json",
     )  # fmt: skip
     return json.loads(result.stdout), root
 
