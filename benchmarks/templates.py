@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.rerun import Runs
 from hardprompt import runs
-from hardprompt.config import FLUENCY, RunConfig
+from hardprompt.config import RunConfig
 from hardprompt.metrics.seeds import runs_interval
 from hardprompt.report.text import gain
 from hardprompt.search import Search
@@ -47,7 +47,7 @@ def searched(args: argparse.Namespace, template: str, seed: int) -> dict[str, An
         template=template,
         length=args.len,
         seed=seed,
-        fluency=FLUENCY,
+        fluency=None,
     )
     session = Session.prepare(config)
     results = Search(session, runs.create(Path("runs/benchmarks"), config)).run()

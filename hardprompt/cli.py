@@ -117,8 +117,7 @@ def _setting(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
 @click.option(
     "--fluency",
     type=float,
-    default=FLUENCY,
-    show_default=f"{FLUENCY:g}, or as preset says; 0 with --pareto",
+    show_default=f"{FLUENCY:g} for two labels, or as preset says; 0 with --pareto",
     metavar="W",
     help="Add W times the prompt's own mean negative log-likelihood to its loss.",
 )
@@ -269,7 +268,7 @@ def _run(work: Search, session: Session, resumed: bool, show: dict[str, Any]) ->
             return work.run(resume=resumed)
         except KeyboardInterrupt:
             bar.close()
-            weight = session.config.fluency
+            weight = session.fluency_weight
             said = stopped_report(work.so_far(show["top"]), str(work.folder), weight)
             click.echo(said, err=show["as_json"] or show["quiet"])  # it is no result
             sys.exit(128 + (interrupted[0] if interrupted else signal.SIGINT))

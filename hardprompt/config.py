@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from math import log2
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ LONGEST = 100_000  # tokens of a prompt, far more than any model reads
 AUTO = "auto"  # instead of label words: they are searched together with the prompt
 DEFAULT_TASK = "sentiment"
 HIDDEN = "***"  # instead of a password
-FLUENCY = 0.01  # weight of a search that asks for nothing else; benchmarks/fluency.md
+FLUENCY = 0.01  # weight for two labels, in a search that asks for no other; benchmarks/fluency.md
 FEWEST_TEST_ROWS = 40  # below, a 95% interval spans over a quarter of the scale
 
 
@@ -129,7 +130,8 @@ class RunConfig(TaskChoice):
     ban: str | None = None
     allow_label_words: bool = False
     objective: str = "nll"
-    fluency: float = 0.0  # weight of the prompt's own mean negative log-likelihood in the loss
+    # Weight of the prompt's own mean negative log-likelihood in the loss; None: by the labels.
+    fluency: float | None = 0.0
     metric: str | None = None  # None: accuracy, or rouge-l where texts are written
     beams: int = 1  # beginnings of a written text kept at a time; 1: greedy
     max_new_tokens: int | None = None  # of a written text; None: as the search rows want
@@ -148,7 +150,7 @@ class RunConfig(TaskChoice):
         super().__post_init__()
         if self.race and not self.dropping:
             raise UsageError("--race and --no-drop exclude each other")
-        if not 0 <= self.fluency < float("inf"):
+        if self.fluency is not None and not 0 <= self.fluency < float("inf"):
             raise UsageError(f"--fluency must be 0 or more, got {self.fluency:g}")
         if self.race and self.labels == AUTO:
             raise UsageError("--race and --labels auto exclude each other")
@@ -193,3 +195,11 @@ class RunConfig(TaskChoice):
         values["start"] = tuple(values.get("start", ()))
         values["label_sets"] = tuple(tuple(words) for words in values.get("label_sets", ()))
         return cls(**values)
+
+
+def with_fluency(config: RunConfig, n_labels: int) -> RunConfig:
+    """The config with a weight of the fluency, where that was left open: in proportion to what
+    guessing among the labels loses, since losses to be weighed against are as large."""
+    if config.fluency is not None:
+        return config
+    return replace(config, fluency=round(FLUENCY * log2(max(2, n_labels)), 4))

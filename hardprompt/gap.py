@@ -119,7 +119,7 @@ def _compared(
         if here.any():
             return float(losses[here][0])
         # A seed of other words is not in the space: it keeps the figures that were reported.
-        return float(entry["search"]) - session.config.fluency * (entry["fluency"] or 0.0)
+        return float(entry["search"]) - session.fluency_weight * (entry["fluency"] or 0.0)
 
     loss, entry = min(((whole_loss(entry), entry) for entry in found), key=lambda pair: pair[0])
     scale = Range.of(losses)
@@ -131,7 +131,7 @@ def _compared(
         "schema": SCHEMA,
         "run": results["run"],
         "objective": session.loss.name,
-        "fluency_weight": session.config.fluency,
+        "fluency_weight": session.fluency_weight,
         "rows": session.space.n_examples,
         "prompts": len(rows),
         "unwritable": int((~written).sum()),

@@ -116,7 +116,7 @@ class _Readable:
         return {
             "metric": session.metric.name,
             "objective": session.loss.name,
-            "fluency_weight": session.config.fluency,
+            "fluency_weight": session.fluency_weight,
             "task": self._results["task"],
             "readable": entries[0],
             "best": entries[1],

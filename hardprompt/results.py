@@ -46,7 +46,7 @@ def assemble(
         "template": session.template.source,
         "metric": session.metric.name,
         "objective": session.loss.name,
-        "fluency_weight": session.config.fluency,
+        "fluency_weight": session.fluency_weight,
         "budget": session.budget,
         "measured": rounded(study.spent + session.budget - session.space.budget),
         "ended": reason,

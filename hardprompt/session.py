@@ -18,7 +18,7 @@ import transformers
 
 import hardprompt
 from hardprompt.budget import check_affordable, default_budget
-from hardprompt.config import AUTO, RunConfig
+from hardprompt.config import AUTO, RunConfig, with_fluency
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.halves import check_whole
 from hardprompt.lengths import with_length
@@ -93,6 +93,7 @@ class Session:
         strategy = make_strategy(config.strategy, dict(config.settings))
         task = load_choice(config)
         metric = choose_metric(task, config)
+        config = with_fluency(config, len(task.labels))
         _check_decoding(task, config)
         name, template = choose_template(task, config.template)
         if given is None:
@@ -171,7 +172,7 @@ class Session:
         if self.label_sets:
             return JointObjective(
                 scorer, gold, self.space, self.loss, self.label_sets,
-                fluency=config.fluency, dropping=config.dropping, slopes=slopes,
+                fluency=self.fluency_weight, dropping=config.dropping, slopes=slopes,
             )  # fmt: skip
         # A stream of its own: the strategy draws from the plain seed.
         racing = np.random.default_rng([config.seed, RACE]) if config.race else None
@@ -180,11 +181,15 @@ class Session:
             gold,
             self.space,
             self.loss,
-            fluency=config.fluency,
+            fluency=self.fluency_weight,
             dropping=config.dropping,
             racing=racing,
             slopes=slopes,
         )
+
+    @property
+    def fluency_weight(self) -> float:
+        return self.config.fluency or 0.0
 
     @property
     def precision(self) -> str:

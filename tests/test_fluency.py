@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from hardprompt.config import RunConfig, with_fluency
 from hardprompt.models.codec import Codec
 from hardprompt.models.load import load_model
 from hardprompt.objective import Objective
@@ -320,3 +321,11 @@ def test_a_race_weighs_it_as_well():
     told = objective(racing=np.random.default_rng(0)).measure(Batch(ids=ids, bar=bar))
     np.testing.assert_array_equal(told.loss[~told.exact], bar[~told.exact])
     assert (truth.loss > bar)[~told.exact].mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("asked", "n_labels", "weight"),
+    [(None, 2, 0.01), (None, 4, 0.02), (None, 0, 0.01), (0.0, 4, 0.0), (0.5, 4, 0.5)],
+)
+def test_the_weight_left_open_grows_with_the_labels(asked, n_labels, weight):
+    assert with_fluency(RunConfig(fluency=asked), n_labels).fluency == weight

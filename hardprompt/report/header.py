@@ -25,7 +25,7 @@ def header(session: Session, example: str, seconds: float | None) -> str:
         "budget": f"{session.budget:,.0f} prompts on {space.n_examples} rows, seed "
         f"{session.config.seed}" + ("" if seconds is None else f"; {about} {seconds:.0f} s"),
     }
-    if weight := session.config.fluency:
+    if weight := session.fluency_weight:
         lines["fluency"] = f"{weight:g} x a prompt's mean negative log-likelihood is in its loss"
     notes = [*_notes(session), *session.vocabulary.notes, *session.start_notes]
     return _written(_subject(session, example) | lines, notes)
