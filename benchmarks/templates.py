@@ -50,7 +50,7 @@ def searched(args: argparse.Namespace, template: str, seed: int) -> dict[str, An
         fluency=None,
     )
     session = Session.prepare(config)
-    results = Search(session, runs.create(Path("runs/benchmarks"), config)).run()
+    results = Search(session, runs.create(Path("runs/benchmarks"), session.config)).run()
     manual = results["baselines"]["manual"]
     return {
         "name": template,

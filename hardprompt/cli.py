@@ -182,11 +182,10 @@ def _config(options: dict[str, Any]) -> RunConfig:
     options["dropping"] = not options.pop("no_drop")
     if options["optuna_storage"] is not None:
         options["optuna_storage"] = absolute_storage(options["optuna_storage"])
-    given = _given(options)
     if options["preset"] is not None:
-        options = with_preset(options, given)
+        options = with_preset(options, _given(options))
     if options.pop("pareto"):
-        options = with_front(options, given)
+        options = with_front(options)
     return RunConfig(**options)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from math import log2
 from pathlib import Path
@@ -90,9 +90,8 @@ def without_password(url: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@]*@", rf"\1:{HIDDEN}@", url)
 
 
-def with_front(options: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """The options, those `given` among them, of a search that keeps a front of loss, fluency and
-    length."""
+def with_front(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a search that keeps a front of loss, fluency and length."""
     settings = dict(options["settings"])
     sampler = settings.setdefault("sampler", "nsga2")
     if options["strategy"] not in ("auto", "optuna") or sampler != "nsga2":
@@ -100,14 +99,14 @@ def with_front(options: dict[str, Any], given: Collection[str]) -> dict[str, Any
             "--pareto is a search by strategy optuna with sampler nsga2, got "
             f"--strategy {options['strategy']} and sampler {sampler}"
         )
-    if "fluency" in given and options["fluency"]:
+    if options["fluency"]:
         raise UsageError(
             f"--pareto and --fluency exclude each other, got --fluency {options['fluency']:g}: a "
             "front holds every weight of the fluency"
         )
     shortest = 1 if options["min_length"] is None else options["min_length"]
     changed = {"strategy": "optuna", "settings": tuple(settings.items()), "min_length": shortest}
-    return options | changed | {"fluency": 0.0}
+    return options | changed | {"fluency": 0.0}  # an axis of the front instead
 
 
 @dataclass(frozen=True)
@@ -198,8 +197,8 @@ class RunConfig(TaskChoice):
 
 
 def with_fluency(config: RunConfig, n_labels: int) -> RunConfig:
-    """The config with a weight of the fluency, where that was left open: in proportion to what
-    guessing among the labels loses, since losses to be weighed against are as large."""
+    """The config with a weight of the fluency, where that was left open: in proportion to the loss
+    of guessing among the labels, log(n), against which it is weighed."""
     if config.fluency is not None:
         return config
     return replace(config, fluency=round(FLUENCY * log2(max(2, n_labels)), 4))

@@ -197,7 +197,7 @@ def with_preset(options: Mapping[str, Any], given: Collection[str]) -> dict[str,
             f"--preset and --strategy exclude each other: '{options['preset']}' is strategy "
             f"'{preset.strategy}'; change its settings with --set"
         )
-    search = {"fluency": 0.0, **preset.search}
+    search = {"fluency": 0.0, **preset.search}  # a publication weighs it only where it says so
     published = {key: value for key, value in search.items() if key not in given}
     settings = {**preset.settings, **dict(options["settings"])}
     return {

@@ -189,6 +189,7 @@ class Session:
 
     @property
     def fluency_weight(self) -> float:
+        """What a prompt's own mean negative log-likelihood counts in its loss."""
         return self.config.fluency or 0.0
 
     @property
