@@ -1,7 +1,7 @@
 """Every method of `hardprompt compare` at equal cost, over tasks or splits of one.
 
-    python benchmarks/compare.py --task sentiment --out benchmarks/compare-sentiment
-    python benchmarks/compare.py --task ../shared/data/tasks/sst2/16shot-* --budget 250 \
+    python -m benchmarks.compare --task sentiment --out benchmarks/compare-sentiment
+    python -m benchmarks.compare --task ../shared/data/tasks/sst2/16shot-* --budget 250 \
         --out benchmarks/compare-sst2-16shot
 
 Several tasks must share their test rows, as splits of one task do: figures are means over them,
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import script
 from hardprompt import runs
 from hardprompt.baselines.table import DEFAULT
 from hardprompt.compare import CompareConfig, Comparison
@@ -115,7 +116,7 @@ def main() -> None:
 
 def table(args: argparse.Namespace, results: dict[str, Any], records: dict[str, Any]) -> str:
     """A Markdown table with the command that makes it and what it cost."""
-    command = f"python benchmarks/compare.py --task {' '.join(args.task)}"
+    command = f"python -m benchmarks.compare --task {' '.join(args.task)}"
     command += f" --budget {args.budget:g}" if args.budget else ""
     hours = sum(r.get("cpu_seconds", 0) for several in records.values() for r in several) / 3600
     rows, budget = results["task"]["rows"], results["budget"]
@@ -163,4 +164,4 @@ def _line(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -1,7 +1,7 @@
 """Our prompt tuning beside plain `peft` with its defaults, trained for as many steps.
 
     pip install '.[compare]'
-    python benchmarks/compare_peft.py --task ../shared/data/tasks/sst2/16shot-* --budget 120 \
+    python -m benchmarks.compare_peft --task ../shared/data/tasks/sst2/16shot-* --budget 120 \
         --out benchmarks/compare-peft
 
 Ours is what `hardprompt compare` does: a few settings share the budget, dev chooses. `peft` gets
@@ -13,9 +13,9 @@ the label word, texts padded to the right. Both rows are shown, and `peft` begun
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
+from benchmarks import script
+from benchmarks.rerun import Runs
 from hardprompt.baselines.base import Bench
 from hardprompt.baselines.prompt_tuning import PromptTuning
 from hardprompt.baselines.tuning import minibatches
@@ -35,6 +37,7 @@ from hardprompt.types import IntArray
 
 RATE = 1e-3
 ROWS = 64  # of a batch that is only read
+OURS = "hardprompt"
 STARTS = {"peft, defaults": "RANDOM", "peft, sampled words": "SAMPLE_VOCAB"}
 
 
@@ -121,55 +124,62 @@ def _accuracy(session: Session, split: str, called: IntArray) -> float:
     return float((session.gold(split) == called).mean())
 
 
-def one(args: argparse.Namespace, task: str) -> dict[str, Any]:
-    """All rows of one split."""
-    session = Session.prepare(
-        RunConfig(task=task, model=args.model, length=args.len, budget=args.budget, seed=args.seed)
+def fitted(args: argparse.Namespace, task: str, name: str, steps: int | None) -> dict[str, Any]:
+    """One way on one split; `steps` are those of ours, which come first."""
+    config = RunConfig(
+        task=task, model=args.model, length=args.len, budget=args.budget, seed=args.seed
     )
+    session = Session.prepare(config)
     began = time.process_time()
-    dev, test, steps = ours(session)
-    found = {"task": task, "steps": steps, "hardprompt": [dev, test]}
-    folder = str(mini.verified_folder()) if args.model == "mini" else args.model
-    for name, start in STARTS.items():
-        plain = Plain(session, folder, start)
+    if steps is None:
+        dev, test, steps = ours(session)
+    else:
+        folder = str(mini.verified_folder()) if args.model == "mini" else args.model
+        plain = Plain(session, folder, STARTS[name])
         plain.train(steps)
-        found[name] = [plain.accuracy("dev"), plain.accuracy("test")]
-    return found | {"cpu_seconds": time.process_time() - began}
+        dev, test = plain.accuracy("dev"), plain.accuracy("test")
+    seconds = time.process_time() - began
+    return {
+        "name": name, "task": task, "seed": args.seed, "steps": steps,
+        "dev": dev, "test": test, "cpu_seconds": seconds,
+    }  # fmt: skip
 
 
 def main() -> None:
     args = arguments()
-    file = args.out.with_suffix(".json")
-    options = {key: str(value) for key, value in vars(args).items() if key != "out"}
-    stored = json.loads(file.read_text(encoding="utf8")) if file.exists() else {}
-    done: list[dict[str, Any]] = stored["runs"] if stored.get("options") == options else []
-    for task in args.task[len(done) :]:
-        done.append(one(args, task))
-        file.write_text(json.dumps({"options": options, "runs": done}, indent=1) + "\n")
-        print(done[-1], flush=True)
-    args.out.with_suffix(".md").write_text(table(args, done), encoding="utf8")
+    stored = Runs(args.out, {key: getattr(args, key) for key in ("model", "len", "budget")})
+    for task, name in product(args.task, (OURS, *STARTS)):
+        if not stored.has(task=task, name=name, seed=args.seed):
+            own = stored.of(task=task, name=OURS, seed=args.seed)
+            run = fitted(args, task, name, own[0]["steps"] if own else None)
+            stored.add(run)
+            print(run, flush=True)
+    args.out.with_suffix(".md").write_text(table(args, stored), encoding="utf8")
 
 
-def table(args: argparse.Namespace, done: list[dict[str, Any]]) -> str:
+def table(args: argparse.Namespace, stored: Runs) -> str:
     """A Markdown table with the command that makes it and what it cost."""
-    command = f"python benchmarks/compare_peft.py --task {' '.join(args.task)}"
+    command = f"python -m benchmarks.compare_peft --task {' '.join(args.task)}"
     command += f" --budget {args.budget:g}" if args.budget else ""
-    hours = sum(run["cpu_seconds"] for run in done) / 3600
+    steps = stored.of(name=OURS, seed=args.seed)[0]["steps"]
     lines = [
         "# Our prompt tuning and plain peft, trained for the same steps",
         "",
         f"`{command} --seed {args.seed} --out {args.out}`",
         "",
-        f"Model {args.model}, {args.len} tokens, {done[0]['steps']} steps; accuracy, mean over "
-        f"{len(done)} splits, in brackets the range; peft {peft.__version__}; {hours:.2f} CPU "
-        "hours.",
+        f"Model {args.model}, {args.len} tokens, {steps} steps; accuracy, mean over "
+        f"{len(args.task)} splits, in brackets the range; peft {peft.__version__}; "
+        f"{stored.cpu_hours():.2f} CPU hours.",
         "",
         "| soft prompt | dev | test |",
         "| --- | --- | --- |",
     ]
-    for name in ("hardprompt", *STARTS):
-        columns = np.array([run[name] for run in done]).T
-        lines.append(f"| {name} | {' | '.join(map(_spread, columns))} |")
+    for name in (OURS, *STARTS):
+        runs = [
+            run for task in args.task for run in stored.of(task=task, name=name, seed=args.seed)
+        ]
+        spreads = [_spread(np.array([run[split] for run in runs])) for split in ("dev", "test")]
+        lines.append(f"| {name} | {' | '.join(spreads)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -178,4 +188,4 @@ def _spread(values: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

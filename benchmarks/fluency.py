@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import script
 from benchmarks.rerun import Runs
 from hardprompt import runs
 from hardprompt.config import FLUENCY, RunConfig
@@ -112,4 +113,4 @@ def _row(name: str, prompts: Sequence[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

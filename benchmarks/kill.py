@@ -1,12 +1,12 @@
 """Kills searches at random moments, resumes them, and compares with undisturbed ones.
 
-    python benchmarks/kill.py --moments 10
+    python -m benchmarks.kill --moments 10 --out benchmarks/kill
 
 For each strategy one undisturbed search; then searches of their own that are killed (`kill -9`)
 at moments drawn uniformly over its time, one at least in each phase (loading, search, report),
 and resumed. `results.json` must be equal but for `timing`, `run`; no recorded piece may be
 measured again. The task is the beginning of the built-in one, so that most of the time is not
-spent on its test rows. Ends with exit code 1 when something differs.
+spent on its test rows. Writes a Markdown table; ends with exit code 1 when something differs.
 """
 
 from __future__ import annotations
@@ -19,17 +19,28 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import script
 from hardprompt.ledger import Ledger
+from hardprompt.registry import strategy_names
 from hardprompt.tasks import load_task
 
 PHASES = ("loading", "search", "report", "ended")
 ROWS = {"train": 32, "dev": 32, "test": 64}
-STRATEGIES = ("random", "exhaustive", "beam", "evolution", "swap", "optuna", "relax")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--moments", type=int, default=10)
+    parser.add_argument("--strategies", nargs="+", default=strategy_names())
+    parser.add_argument("--out", type=Path, required=True, help="without ending")
+    return parser.parse_args()
 
 
 def write_task(folder: Path) -> None:
@@ -89,40 +100,54 @@ def moments(timing: dict[str, Any], whole: float, n: int, rng: np.random.Generat
     return [*first, *rng.uniform(0, whole, size=max(0, n - 3))][:n]
 
 
+@dataclass(frozen=True)
+class Survival:
+    """What became of the searches of one strategy that were killed."""
+
+    strategy: str
+    moments: int
+    equal: int = 0  # ended as the undisturbed one
+    repeated: int = 0  # recorded pieces that were measured again
+    phases: Counter[str] = field(default_factory=Counter)  # in which they were killed
+
+    @property
+    def whole(self) -> bool:
+        return self.equal == self.moments and not self.repeated
+
+    def row(self) -> str:
+        where = ", ".join(f"{self.phases[phase]} {phase}" for phase in PHASES)
+        return f"| {self.strategy} | {self.equal} of {self.moments} | {self.repeated} | {where} |"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--moments", type=int, default=10)
-    parser.add_argument("--strategies", nargs="+", default=STRATEGIES)
-    args = parser.parse_args()
+    args = arguments()
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         write_task(Path(folder))
-        failed = [not survives(Path(folder), name, args.moments, rng) for name in args.strategies]
-    raise SystemExit(any(failed))
+        found = []
+        for name in args.strategies:
+            found.append(survival(Path(folder), name, args.moments, rng))
+            print(found[-1].row(), flush=True)
+    args.out.with_suffix(".md").write_text(table(args, found), encoding="utf8")
+    raise SystemExit(not all(one.whole for one in found))
 
 
-def survives(task: Path, strategy: str, n: int, rng: np.random.Generator) -> bool:
-    """Whether a search killed at each of n moments ends like an undisturbed one."""
+def survival(task: Path, strategy: str, n: int, rng: np.random.Generator) -> Survival:
+    """One undisturbed search, and n that are killed and resumed."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         run(command(task, Path(folder), strategy))
         whole = time.monotonic() - began
         expected, timing, pieces = content(Path(folder))
-    good, again, phases = 0, 0, dict.fromkeys(PHASES, 0)
+    equal, repeated, phases = 0, 0, Counter[str]()
     for moment in moments(timing, whole, n, rng):
         with tempfile.TemporaryDirectory() as folder:
-            phase, repeated = killed(command(task, Path(folder), strategy), Path(folder), moment)
+            phase, again = killed(command(task, Path(folder), strategy), Path(folder), moment)
             found, _, now = content(Path(folder))
         phases[phase] += 1
-        again += repeated
-        good += found == expected and now == pieces
-    where = ", ".join(f"{count} {phase}" for phase, count in phases.items())
-    print(
-        f"{strategy}: {good} of {n} equal, {again} recorded pieces measured again; "
-        f"killed: {where}; {whole:.1f} s undisturbed",
-        flush=True,
-    )
-    return good == n and not again
+        repeated += again
+        equal += found == expected and now == pieces
+    return Survival(strategy, n, equal, repeated, phases)
 
 
 def killed(arguments: list[str], root: Path, moment: float) -> tuple[str, int]:
@@ -143,5 +168,22 @@ def killed(arguments: list[str], root: Path, moment: float) -> tuple[str, int]:
     return phase, recorded - timing["pieces_replayed"]
 
 
+def table(args: argparse.Namespace, found: list[Survival]) -> str:
+    """A Markdown table with the command that makes it."""
+    lines = [
+        "# Searches killed at random moments and resumed",
+        "",
+        f"`python -m benchmarks.kill --moments {args.moments} --out {args.out}`",
+        "",
+        f"{args.moments} moments a strategy, drawn uniformly over an undisturbed search, at least "
+        "one in each phase (loading with the baselines, search, report). Equal: `results.json` but "
+        "for `timing` and `run`, and the number of recorded pieces.",
+        "",
+        "| strategy | equal | pieces measured again | killed while |",
+        "| --- | --- | --- | --- |",
+    ]
+    return "\n".join([*lines, *(one.row() for one in found)]) + "\n"
+
+
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import script
 from hardprompt import runs
 from hardprompt.compare import CompareConfig, Comparison
 from hardprompt.config import RunConfig
@@ -221,4 +222,4 @@ def _table(task: str, part: str, methods: dict[str, Row]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from hardprompt.config import RunConfig
+from hardprompt.errors import HardpromptError
 from hardprompt.session import Session
+from hardprompt.tasks import task_names
 from hardprompt.types import IntArray
 from hardprompt.vocabulary import word_ranks
 
@@ -29,10 +32,9 @@ class Place:
 
     def prepare(self, shared: Path) -> Session:
         """The session of a search in this space, in float32, the text before the prompt."""
-        folder, model = shared / "data/tasks" / self.task, shared / "models" / self.model
         config = RunConfig(
-            task=str(folder) if folder.exists() else self.task,
-            model=str(model) if model.exists() else self.model,
+            task=_built_in_or(shared / "data/tasks", self.task, task_names()),
+            model=_built_in_or(shared / "models", self.model, ["mini"]),
             template="suffix",
             length=self.length,
             search_rows=ROWS,
@@ -45,6 +47,17 @@ class Place:
         if self.words is not None:
             session.space = replace(session.space, tokens=task_words(session, self.words))
         return session
+
+
+def _built_in_or(root: Path, name: str, built_in: Collection[str]) -> str:
+    if name in built_in:
+        return name
+    if not (root / name).exists():
+        raise HardpromptError(
+            f"no folder {root / name}; --shared names where data/tasks and models are, --places "
+            "the places that need neither"
+        )
+    return str(root / name)
 
 
 PLACES = {

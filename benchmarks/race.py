@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import script
 from benchmarks.rerun import Runs
 from hardprompt.config import RunConfig
 from hardprompt.ledger import Ledger
@@ -153,4 +154,4 @@ def _line(strategy: str, stored: Runs) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -13,7 +13,6 @@ on a mismatch.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import script
 from hardprompt.models.codec import Codec
 from hardprompt.models.tokenizer import load_tokenizer
 from hardprompt.scoring.compile import Renderer
@@ -96,7 +96,7 @@ def _changes(tokenizer: Any, scorer: Scorer, row: IntArray, number: int) -> bool
     return bool(got != [*searched, *scorer.renderer.codec.suffix])
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--prompts", type=int, default=10_000, help="of each table row")
     parser.add_argument("--out", type=Path, help="a Markdown file; the table is printed anyway")
@@ -119,8 +119,8 @@ def main() -> int:
                 print(lines[-1], flush=True)
     if arguments.out:
         arguments.out.write_text("\n".join(lines) + "\n", encoding="utf8")
-    return int(changed > 0)
+    raise SystemExit(changed > 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script.run(main)

@@ -33,7 +33,7 @@ import numpy as np
 import torch
 import transformers
 
-from benchmarks import flops
+from benchmarks import flops, script
 from benchmarks.ways import (
     AFTER,
     DTYPES,
@@ -353,4 +353,4 @@ def _judged(verdict: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -13,6 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from benchmarks import script
 from hardprompt import runs
 from hardprompt.config import RunConfig
 from hardprompt.report.sweep import sweep_report
@@ -109,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from benchmarks import reality, truth_runs
+from benchmarks import reality, script, truth_runs
 from benchmarks.places import PLACES
 
 if TYPE_CHECKING:
@@ -56,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)

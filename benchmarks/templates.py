@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import script
 from benchmarks.rerun import Runs
 from hardprompt import runs
 from hardprompt.config import RunConfig
@@ -115,4 +116,4 @@ def _mean(values: Any) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    script.run(main)
