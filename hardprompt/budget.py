@@ -27,7 +27,8 @@ def default_budget(model: PromptModel, scorer: Scorer, screened: bool) -> float:
 
 
 def check_affordable(strategy: Strategy, space: SearchSpace) -> None:
-    """An exhaustive search that cannot end is a mistake; said before anything is spent."""
+    """A search that cannot end, or cannot find anything, is a mistake; said before anything is
+    spent."""
     if isinstance(strategy, Exhaustive) and space.size > space.budget:
         v = space.fitting(space.budget)
         narrower = f"--vocab-top {v}" if v > 1 else "a smaller --len"
@@ -35,4 +36,11 @@ def check_affordable(strategy: Strategy, space: SearchSpace) -> None:
             f"exhaustive over {len(space.tokens):,} tokens and length {space.length} needs "
             f"{space.size_text} measurements; the budget is {space.budget:,.0f}. Narrow it with "
             f"{narrower}, raise --budget, or take another strategy"
+        )
+    least = strategy.least_budget(space)
+    if space.budget <= least:
+        raise UsageError(
+            f"{strategy.name} with these settings measures {least:,.0f} beginnings before its "
+            f"first whole prompt of {space.shortest} tokens; the budget is {space.budget:,.0f}. "
+            "Raise --budget, or take a smaller --len, or fewer at a time with --set"
         )

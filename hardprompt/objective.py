@@ -37,21 +37,25 @@ class Objective:
         dropping: bool = True,
         racing: np.random.Generator | None = None,
         slopes: Scorer | None = None,
+        alone: Fluency | None = None,
     ) -> None:
         """`fluency` times the prompt's own mean negative log-likelihood is added to each loss.
         `racing` draws what a race is run by; None: only what is surely above is dropped.
-        `slopes` is where gradients come from; None: the scorer of everything else."""
+        `slopes` is where gradients come from; None: the scorer of everything else. `alone` tells
+        the fluency where gradients come from; None: one of its own."""
         self.scorer, self.gold, self.space, self.loss = scorer, gold, space, loss
         self.slopes = slopes or scorer
+        self._fluency_slopes = alone or Fluency(self.slopes.model, space)
         self.weight, self.dropping, self.racing = fluency, dropping, racing
         self._open: dict[int, Group] = {}  # by slot: what proposals are asked on
         self.pairs_saved = 0  # (row, example) pairs that early dropping did not compute
         self.pairs = 0
 
     def measure(self, batch: Batch) -> Feedback:
-        if batch.wants_gradient or batch.embeds is not None:
+        if batch.wants_gradient:
             return self._with_gradient(batch)
-        assert batch.ids is not None
+        if batch.ids is None:
+            return self._of_points(batch)
         ids = self.space.canonical(batch.ids)
         alive = self.scorer.survives(ids)
         loss = np.full(len(ids), np.nan)
@@ -81,10 +85,6 @@ class Objective:
     @cached_property
     def _fluency(self) -> Fluency:
         return Fluency(self.scorer.model, self.space)
-
-    @cached_property
-    def _fluency_slopes(self) -> Fluency:
-        return Fluency(self.slopes.model, self.space)
 
     def _losses(
         self, ids: IntArray, batch: Batch, alive: BoolArray, added: FloatArray
@@ -162,11 +162,8 @@ class Objective:
         gradient = np.zeros(points.shape, dtype=np.float32)
         self._accumulate(ids, points, parts, scores, gradient)
         gradient /= n_examples
-        gradient[~alive] = np.nan
-        seen = np.zeros(self.space.n_examples, dtype=bool)
-        seen[examples_of(parts)] = True
-        loss = np.array([total(self.loss, row, self.gold, seen, n_examples) for row in scores])
-        loss[~alive] = np.nan
+        loss = self._totals(scores, parts)
+        loss[~alive] = np.nan  # nobody can write such a prompt; where to go from it is known
         self.pairs += len(ids) * n_examples
         width = rows.shape[1] if rows is not None else points.shape[1]
         exact = np.ones(len(ids), dtype=bool)
@@ -182,9 +179,35 @@ class Objective:
             loss,
             exact,
             gradient[:, :width],
+            proposals=None if rows is None else self._proposals(batch, ids),
             pairs=len(ids) * n_examples,
             fluency=fluency if batch.wants_fluency else None,
         )
+
+    def _of_points(self, batch: Batch) -> Feedback:
+        """Losses of points between tokens, read as they are."""
+        points = batch.embeds
+        assert points is not None
+        parts = self.slopes.within(batch.examples, len(points))
+        scores = np.full((len(points), self.space.n_examples, len(self.scorer.labels)), np.nan)
+        self.slopes.points_into(points, parts, scores)
+        loss, fluency = self._totals(scores, parts), None
+        if self.weight or batch.wants_fluency:
+            nearest = self.space.nearest(points)[..., 0]
+            fluency, _ = self._fluency_slopes.gradient(nearest, points)
+            loss += self.weight * fluency
+        pairs = len(points) * sum(count(part) for part in parts)
+        self.pairs += pairs
+        exact = np.ones(len(points), dtype=bool)
+        told = fluency if batch.wants_fluency else None
+        return Feedback(loss, exact, pairs=pairs, fluency=told)
+
+    def _totals(self, scores: FloatArray, parts: Parts) -> FloatArray:
+        """`(n,)` losses on the examples of these parts, of `(n, N, classes)` scores."""
+        seen = np.zeros(self.space.n_examples, dtype=bool)
+        seen[examples_of(parts)] = True
+        n = int(seen.sum())
+        return np.array([total(self.loss, row, self.gold, seen, n) for row in scores])
 
     def _accumulate(
         self,

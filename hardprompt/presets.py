@@ -27,7 +27,7 @@ class Preset:
 # One swap a row, out of all tokens that the gradient points to, from one start.
 PLAIN = {
     "starts": 1, "replace": 1, "probe": 0, "merge": 0, "explore": 0.0, "fluent": 0.0,
-    "momentum": 0.0,
+    "momentum": 0.0, "average": 0, "stay": False, "patience": 2,
 }  # fmt: skip
 
 # Prompts of ten tokens trained on 32 examples a step by Adafactor, in the embeddings' own units.
@@ -55,10 +55,13 @@ PRESETS: dict[str, Preset] = {
         search={"length": 20, "vocabulary": "ascii", "start": (" ".join(["x"] * 20),)},
     ),
     # 180 steps, each on 30 batches of 24 examples; here on all. Begins with mask tokens, where
-    # this begins at random: a mask is no token that may be searched.
+    # this begins at random: a mask is no token that may be searched. It never begins anew.
     "autoprompt": Preset(
         "swap",
-        {**PLAIN, "width": 100, "top_k": 100, "places": "one", "accept": "better", "buffer": 1},
+        {
+            **PLAIN, "width": 100, "top_k": 100, "places": "one", "accept": "better", "buffer": 1,
+            "patience": 180,
+        },
         source="Shin et al., 2020, section 2.2, with the settings of its code for SST-2",
         search={
             "length": 3, "vocabulary": "all", "objective": "accuracy", "start": ("random",),
@@ -118,6 +121,7 @@ PRESETS: dict[str, Preset] = {
             "lr": 1e-4,
             "decay": 0.1,
             "clip": 3.0,
+            "patience": 3,
             "reward": "plain",
         },
         "Diao et al., 2023; shizhediao/Black-Box-Prompt-Learning",
@@ -135,6 +139,7 @@ PRESETS: dict[str, Preset] = {
             "lr": 5e-5,
             "decay": 0.0,
             "clip": 5.0,
+            "patience": 3,
             "reward": "zscore",
             "hidden": 2048,
         },

@@ -98,7 +98,7 @@ class SearchSpace:
         """`(..., dim)` -> `(..., k)`: allowed ids by cosine, nearest first (PEZ, algorithm 1)."""
         norm = np.linalg.norm(points, axis=-1, keepdims=True)
         cosine = (points / np.maximum(norm, 1e-12)) @ self._directions.T
-        return self.tokens[np.argsort(-cosine, axis=-1, kind="stable")[..., :k]]
+        return self.tokens[largest(cosine, k)]
 
     def random(self, rng: np.random.Generator, n: int) -> IntArray:
         """`(n, length)` prompts drawn token by token, of every allowed length alike."""
@@ -166,3 +166,11 @@ class SearchSpace:
     def _shorten(self, rng: np.random.Generator, ids: IntArray, lengths: IntArray) -> IntArray:
         ranks = rng.random(ids.shape).argsort(axis=1).argsort(axis=1)
         return np.where(ranks < lengths[:, None], ids, EMPTY)
+
+
+def largest(values: FloatArray, k: int) -> IntArray:
+    """`(..., v)` -> `(..., k)`: where the largest are, the first of equals first."""
+    if k == 1:  # the usual case, for which no order of all is needed
+        only: IntArray = values.argmax(axis=-1)[..., None]
+        return only
+    return np.argsort(-values, axis=-1, kind="stable")[..., :k]

@@ -315,6 +315,17 @@ class TestJointObjective:
         best = np.sort(found.loss)[:3]
         np.testing.assert_allclose(np.sort(kept.loss[kept.exact])[:3], best, atol=TOLERANCE)
 
+    def test_points_and_proposals_are_told_as_of_one_set(self, folders, kind, template):
+        session = known(folders["moods"], folders[kind], template)
+        ids = session.space.random(np.random.default_rng(3), 4)
+        joint, plain = joint_of(session)
+        points = Batch(embeds=session.space.embeddings[ids].astype(np.float32))
+        each = np.stack([one.measure(points).loss for one in plain])
+        np.testing.assert_allclose(joint.measure(points).loss, each.min(axis=0), atol=TOLERANCE)
+        asked = Batch(ids=ids, wants_gradient=True, wants_proposals=3)
+        found = joint.measure(asked).proposals
+        np.testing.assert_array_equal(found.ids, plain[0].measure(asked).proposals.ids)
+
     def test_a_gradient_is_that_of_the_best_set(self, folders, kind, template):
         session = known(folders["moods"], folders[kind], template)
         ids = session.space.random(np.random.default_rng(2), 5)

@@ -2,9 +2,11 @@
 
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 
 from hardprompt import presets, runs
+from hardprompt.budget import FEWEST, check_affordable
 from hardprompt.config import FLUENCY, RunConfig
 from hardprompt.errors import UsageError
 from hardprompt.presets import PRESETS, Preset
@@ -96,6 +98,43 @@ def test_every_preset_can_be_made_and_sets_options_that_there_are():
         assert make_strategy(preset.strategy, dict(preset.settings)).name, name
         assert set(preset.search) <= names, name
         RunConfig(**preset.search)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_writes_out_all_that_it_could_be_changed_by(name):
+    preset = PRESETS[name]
+    made = make_strategy(preset.strategy, dict(preset.settings))
+    for field in fields(made):
+        if field.init and field.name not in preset.settings:
+            other = another(getattr(made, field.name))
+            with pytest.raises(UsageError):  # it would do nothing
+                make_strategy(preset.strategy, {**preset.settings, field.name: other})
+
+
+def another(value):
+    if isinstance(value, bool):
+        return not value
+    return 3 if value is None else value + 1
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_finds_a_prompt_of_the_smallest_default_budget_or_is_refused(name):
+    preset = PRESETS[name]
+    strategy = make_strategy(preset.strategy, dict(preset.settings))
+    space = replace(planted_space(300, preset.search.get("length", 5)), budget=FEWEST)
+    if strategy.least_budget(space) >= space.budget:
+        assert name == "beast"
+        with pytest.raises(UsageError, match="beam with these settings measures 8,565 beginnings"):
+            check_affordable(strategy, space)
+        return
+    check_affordable(strategy, space)
+    told = [(batch, told) for batch, told in converse(strategy, PlantedObjective(space), FEWEST)]
+    whole = [
+        np.isfinite(found.loss[space.lengths_allowed(space.canonical(batch.ids))]).any()
+        for batch, found in told
+        if batch.ids is not None
+    ]
+    assert any(whole)
 
 
 def test_algorithms_that_search_all_tokens_are_not_kept_to_words():

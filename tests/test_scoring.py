@@ -257,11 +257,43 @@ def test_prompts_that_do_not_survive_are_nan(make_model, tokenizer):
     assert len(word) == 1
     pieces = [tokenizer.convert_tokens_to_ids(piece) for piece in ("Ġwonder", "ful")]
     assert None not in pieces
-    told = Objective(scorer, GOLD, space, loss_named("nll")).measure(
-        Batch(ids=np.array([[*pieces, EMPTY, EMPTY], [space.tokens[0], EMPTY, EMPTY, EMPTY]]))
-    )
-    assert np.isnan(told.loss[0])
-    assert np.isfinite(told.loss[1])
+    ids = np.array([[*pieces, EMPTY, EMPTY], [space.tokens[0], EMPTY, EMPTY, EMPTY]])
+    objective = Objective(scorer, GOLD, space, loss_named("nll"))
+    for batch in (Batch(ids=ids), Batch(ids=ids, wants_gradient=True)):
+        told = objective.measure(batch)
+        assert np.isnan(told.loss).tolist() == [True, False]
+    # Tokens that nobody can write down still have neighbours: PEZ goes on from them.
+    points = Batch(embeds=model.embeddings[ids[:1, :2]], wants_gradient=True)
+    expected = objective.measure(points).gradient
+    np.testing.assert_allclose(told.gradient[:1, :2], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_points_are_measured_without_a_gradient_where_none_is_asked(make_model, weight):
+    _, model = make_model("gpt2")
+    scorer, space = build(model, TEMPLATES[2])
+    objective = Objective(scorer, GOLD, space, loss_named("nll"), fluency=weight)
+    points = model.embeddings[space.random(np.random.default_rng(0), 3)]
+    for some in (None, np.array([0, 3])):
+        asked = {"embeds": points, "examples": some, "wants_fluency": True}
+        told = objective.measure(Batch(**asked))
+        full = objective.measure(Batch(**asked, wants_gradient=True))
+        assert told.gradient is None
+        assert full.gradient is not None
+        np.testing.assert_allclose(told.loss, full.loss, atol=TOLERANCE)
+        np.testing.assert_allclose(told.fluency, full.fluency, atol=TOLERANCE)
+        assert told.pairs == full.pairs
+
+
+def test_a_gradient_and_proposals_may_be_asked_together(make_model):
+    _, model = make_model("llama")
+    scorer, space = build(model, TEMPLATES[0])
+    objective = Objective(scorer, GOLD, space, loss_named("nll"))
+    ids = space.random(np.random.default_rng(0), 2)
+    told = objective.measure(Batch(ids=ids, wants_gradient=True, wants_proposals=4))
+    assert told.gradient is not None
+    alone = objective.measure(Batch(ids=ids, wants_proposals=4)).proposals
+    np.testing.assert_array_equal(told.proposals.ids, alone.ids)
 
 
 def test_proposals_are_the_likeliest_allowed_tokens(make_model):

@@ -9,7 +9,7 @@ import torch
 
 from hardprompt.models.base import ModelInfo, PromptModel
 from hardprompt.models.batched import BatchedModel
-from hardprompt.models.cascade import NAME
+from hardprompt.models.cascade import NAME, usual_attention
 from hardprompt.models.causal import CausalModel
 from hardprompt.models.codec import Codec
 from hardprompt.models.masked import MaskedModel
@@ -32,7 +32,7 @@ class Copy:
         assert isinstance(model, BatchedModel), "all families are"
         module, codec, info, batcher = model.copied(torch.float32)
         if module.config._attn_implementation == NAME:
-            module.set_attn_implementation("sdpa")
+            module.set_attn_implementation(usual_attention(module))
         return cls(module, codec, info, batcher)
 
     def scoring(self, module: Any) -> BatchedModel:

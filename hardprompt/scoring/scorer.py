@@ -121,11 +121,16 @@ class Scorer:
 
     def by_many_points(self, points: FloatArray) -> FloatArray:
         """`(n, N, classes)` for n soft prompts, `(n, length, dim)`."""
-        slots = np.split(points.astype(np.float32), np.cumsum(self.slots)[:-1], axis=1)
         out = np.empty((len(points), len(self.rows), len(self.labels)))
-        for group, _ in self.within(None, len(points)):
-            out[:, group.examples] = self.model.label_log_probs(group, self.labels, slots)
-        return self.formed(out)
+        self.points_into(points, self.within(None, len(points)), out)
+        return out
+
+    def points_into(self, points: FloatArray, parts: Parts, out: FloatArray) -> None:
+        """Fills `out[row, example]`, `(n, N, classes)`, for soft prompts `(n, length, dim)`."""
+        slots = np.split(points.astype(np.float32), np.cumsum(self.slots)[:-1], axis=1)
+        for group, members in parts:
+            scores = self.model.label_log_probs(group, self.labels, slots, members)
+            out[:, group.numbers(members)] = self.formed(scores)
 
     def written(self, prompts: Sequence[str], decoding: Decoding) -> list[str]:
         """What the model writes for each text after one prompt."""

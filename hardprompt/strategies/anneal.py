@@ -51,14 +51,12 @@ class Anneal(Strategy):
         hot = self.heat * self._spread(told.trusted())
         best, lowest = rows[0], loss[0]
         record, stale = loss.copy(), np.zeros(self.chains, dtype=np.int64)
-        asked = float(len(first))
         while True:
             edited = np.array([self._edit(row) for row in rows])
-            now = hot * self.cold ** min(1.0, asked / self.space.budget)
+            now = hot * self.cold ** min(1.0, self.asked / self.space.budget)
             # The chance of acceptance is drawn first: what is above this need not be exact.
             bar = loss + now * self.rng.exponential(size=self.chains)
             told = yield Batch(ids=edited, bar=bar)
-            asked += self.chains
             new = told.trusted()
             taken = new <= bar  # NaN is not
             rows, loss = np.where(taken[:, None], edited, rows), np.where(taken, new, loss)

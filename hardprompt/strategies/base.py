@@ -25,13 +25,18 @@ class Strategy(ABC):
     name: ClassVar[str]
     space: SearchSpace
     rng: np.random.Generator
+    asked: float  # of the budget, by the batches so far
 
     @abstractmethod
     def search(self) -> Script: ...
 
+    def least_budget(self, space: SearchSpace) -> float:
+        """What is asked before the first prompt that may be found, in prompts."""
+        return 0.0
+
     def start(self, space: SearchSpace, rng: np.random.Generator) -> None:
         """Begins a search; asked once, before the first `ask`."""
-        self.space, self.rng = space, rng
+        self.space, self.rng, self.asked = space, rng, 0.0
         self._script: Script | None = self.search()
         self._told: Feedback | None = None
 
@@ -47,12 +52,12 @@ class Strategy(ABC):
         if self._script is None:
             return Batch()
         try:
-            if self._told is None:
-                return next(self._script)
-            return self._script.send(self._told)
+            batch = next(self._script) if self._told is None else self._script.send(self._told)
         except StopIteration:
             self._script = None
             return Batch()
+        self.asked += len(batch) * self.space.price(batch)
+        return batch
 
     def tell(self, batch: Batch, feedback: Feedback) -> None:
         """Hands over what was measured for the batch asked last."""

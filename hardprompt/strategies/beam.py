@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from hardprompt.space import SearchSpace
 from hardprompt.strategies.base import Script, Strategy, at_least, counts_with, one_of
 from hardprompt.strategies.fluent import drawn_tokens
 from hardprompt.types import EMPTY, Batch, Feedback, IntArray
@@ -44,6 +45,13 @@ class Beam(Strategy):
         for field, value in (("branch", self.branch), ("likely", self.likely)):
             if value is not None:
                 at_least(1, **{field: value})
+
+    def least_budget(self, space: SearchSpace) -> float:
+        """Beginnings of prompts; none where seeds come first, or branches fit the budget."""
+        if self.branch is None or space.n_seeds or space.shortest < 2:
+            return 0.0
+        branch = min(self.branch, len(space.tokens))
+        return float(branch * (1 + (space.shortest - 2) * min(self.width, branch)))
 
     def search(self) -> Script:
         v = len(self.space.tokens)

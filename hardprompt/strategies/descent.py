@@ -40,20 +40,20 @@ class Descent:
         return {**losses, "places": places, "prompt": repaired}
 
 
-def affordable_steps(how: Relax) -> int:
-    """As many steps as leave room for the end of a descent."""
+def affordable_steps(how: Relax, budget: float) -> int:
+    """As many steps as leave room for the end of a descent, whose start is measured."""
     space = how.space
     some = np.arange(min(how.batch, space.n_examples))
     question = Batch(ids=space.tokens[None, :1], wants_gradient=True, examples=some)
     step = space.price(question) * how.mixtures
-    end = 2 + (space.length * how.k_best if how.k_best > 1 else 0)  # the start, the end, the repair
+    end = 2 + (space.length * how.k_best if how.k_best > 1 else 0)  # as it is, and repaired
     if how.projection == "gumbel":
         end += how.samples
     if how.projection not in ASKS_PROMPTS:
         end += space.length + 1  # what rounding costs
     elif how.batch < space.n_examples:  # a step's prompt is measured on all examples, too
         step, end = step + 1 / how.check, end + 1
-    return int(np.clip((space.budget - end) / step, 1, how.steps))
+    return int(np.clip((budget - end) / step, 1, how.steps))
 
 
 def cosine(a: FloatArray, b: FloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ from collections.abc import Generator
 import numpy as np
 
 from hardprompt.space import SearchSpace
-from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray
+from hardprompt.types import EMPTY, Batch, BoolArray, Feedback, FloatArray, IntArray
 
 # The proposals are wanted, not the losses that come with them: a few examples are the least
 # that can be asked, and the price goes by the share of them.
@@ -44,16 +44,27 @@ def drawn_tokens(
     proportion to their probability, as BEAST draws its candidates (Sadasivan et al., 2024,
     algorithm 1); fewer than n where there are no more."""
     ids, log_probs = yield from likely_tokens(space, rows, place, m)
-    return _drawn(rng, ids, log_probs, n)
+    return _drawn(space, rng, ids, log_probs, n)
 
 
-def _drawn(rng: np.random.Generator, ids: IntArray, log_probs: FloatArray, n: int) -> IntArray:
+def says(log_probs: FloatArray) -> BoolArray:
+    """`(n,)` of `(n, m)`: whether the model says anything of a place; before the first token of a
+    model without a beginning nothing stands, and its proposals are any tokens."""
+    return np.asarray(np.isfinite(log_probs).all(axis=1))
+
+
+def _drawn(
+    space: SearchSpace, rng: np.random.Generator, ids: IntArray, log_probs: FloatArray, n: int
+) -> IntArray:
     """`(rows, n)` of `(rows, m)` ids: the n largest sums of log-probability and Gumbel noise are a
-    sample without replacement from the softmax (Kool et al., 2019, section 2.3)."""
-    # Without a beginning the model says nothing (NaN): all tokens alike.
-    noisy = np.nan_to_num(log_probs, nan=0.0) + rng.gumbel(size=log_probs.shape)
+    sample without replacement from the softmax (Kool et al., 2019, section 2.3). Where the model
+    says nothing, all tokens alike."""
+    noisy = log_probs + rng.gumbel(size=log_probs.shape)
     first = np.argsort(-noisy, axis=1, kind="stable")[:, :n]
-    return np.take_along_axis(ids, first, axis=1)
+    drawn = np.take_along_axis(ids, first, axis=1)
+    for row in np.flatnonzero(~says(log_probs)):
+        drawn[row] = rng.choice(space.tokens, size=drawn.shape[1], replace=False)
+    return drawn
 
 
 def write_prompts(
@@ -115,5 +126,5 @@ class Writer:
             torn = np.flatnonzero(holes.any(axis=1))
             places = holes[torn].argmax(axis=1)
             ids, log_probs = yield from self.likely(rows[torn], places)
-            rows[torn, places] = _drawn(rng, ids, log_probs, 1)[:, 0]
+            rows[torn, places] = _drawn(self.space, rng, ids, log_probs, 1)[:, 0]
         return rows

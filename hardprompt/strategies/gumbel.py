@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hardprompt.space import largest
 from hardprompt.strategies.projections import make_optimizer
 from hardprompt.types import EMPTY, Batch, FloatArray, IntArray
 
@@ -75,4 +76,4 @@ class Gumbel:
         return self.how.rng.gumbel(size=shape).astype(np.float32)
 
     def _likeliest(self, logits: FloatArray, k: int) -> IntArray:
-        return self.space.tokens[np.argsort(-logits, axis=-1, kind="stable")[..., :k]]
+        return self.space.tokens[largest(logits, k)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hardprompt.space import SearchSpace
-from hardprompt.strategies.fluent import likely_tokens
+from hardprompt.strategies.fluent import likely_tokens, says
 from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray
 
 TRIES = 20  # draws of a swap that was not measured yet, before one is looked for in order
@@ -112,12 +112,13 @@ def readable_lists(
     few: int,
 ) -> Generator[Batch, Feedback, Lists]:
     """Of the `likely` tokens that the model itself would write in a place, the `few` best by
-    slope; `slope` is `(places, v)`."""
+    slope, of all where it says nothing; `slope` is `(places, v)`."""
     lists = {}
     for place, values in zip(places, slope, strict=True):
-        ids, _ = yield from likely_tokens(space, parent[None], place, likely)
-        order = np.argsort(values[np.searchsorted(space.tokens, ids[0])], kind="stable")
-        lists[place] = ids[0, order[:few]]
+        ids, log_probs = yield from likely_tokens(space, parent[None], place, likely)
+        found = ids[0] if says(log_probs)[0] else space.tokens
+        order = np.argsort(values[np.searchsorted(space.tokens, found)], kind="stable")
+        lists[place] = found[order[:few]]
     return lists
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hardprompt.space import SearchSpace
-from hardprompt.strategies.fluent import likely_tokens
+from hardprompt.strategies.fluent import likely_tokens, says
 from hardprompt.types import EMPTY, Batch, Feedback, FloatArray, IntArray
 
 LIKELY = 96  # tokens that the model finds likeliest in a place; the slope chooses among them
@@ -167,9 +167,10 @@ def shortlist(
     for place in range(space.length):
         written: IntArray = np.empty(0, dtype=np.int64)
         if fluent > 0:
-            ids, _ = yield from likely_tokens(space, around[None], place, LIKELY)
-            values = slope[place, np.searchsorted(space.tokens, ids[0])]
-            written = ids[0, values.argsort(kind="stable")[: round(fluent * width)]]
+            ids, log_probs = yield from likely_tokens(space, around[None], place, LIKELY)
+            if says(log_probs)[0]:
+                values = slope[place, np.searchsorted(space.tokens, ids[0])]
+                written = ids[0, values.argsort(kind="stable")[: round(fluent * width)]]
         # Without a slope, at an empty place or after a failure, chance decides.
         order = rng.permutation(len(space.tokens))
         order = order[slope[place, order].argsort(kind="stable")]

@@ -43,7 +43,7 @@ class Relax(Strategy):
     name: ClassVar[str] = "relax"
     encoder: str = "none"
     projection: str = "straight-through"
-    steps: int = 30  # of a descent at most; fewer where the budget would end before
+    steps: int = 30  # of a descent at most; fewer where the rest of the budget would end before
     optimizer: str = "adam"
     # None: 0.1 for points, 1 for langevin's, 0.003 with a network, 0.3 for logits
     lr: float | None = None
@@ -111,7 +111,7 @@ class Relax(Strategy):
         self._best: tuple[float, IntArray] = (np.inf, start)
         self._weigh(start, told.trusted()[0])
         course = self._course(start)
-        n_steps = affordable_steps(self)
+        n_steps = affordable_steps(self, self.space.budget - self.asked)
         for step in range(n_steps):
             told = yield from self._slope(course.question(step / n_steps), step)
             if told.gradient is None or not np.isfinite(told.gradient).all():

@@ -12,9 +12,10 @@ import numpy as np
 from hardprompt.errors import UsageError
 from hardprompt.models.base import Labels
 from hardprompt.objective import Objective
+from hardprompt.scoring.fluency import Fluency
 from hardprompt.scoring.losses import Loss, normalise
 from hardprompt.scoring.places import steady_label_ids
-from hardprompt.scoring.plan import Parts, examples_of
+from hardprompt.scoring.plan import examples_of
 from hardprompt.scoring.scorer import Scorer
 from hardprompt.space import SearchSpace
 from hardprompt.types import Batch, Feedback, FloatArray, IntArray
@@ -108,8 +109,9 @@ class JointObjective(Objective):
         best = best_of(loss, sets)
         super().__init__(scorer, gold, space, best, fluency=fluency, dropping=dropping)
         self._places, self._single = columns(sets), loss
+        alone = Fluency(slopes.model, space)  # label words do not change it
         self._alone = [
-            Objective(slopes.labelled(labels), gold, space, loss, fluency=fluency)
+            Objective(slopes.labelled(labels), gold, space, loss, fluency=fluency, alone=alone)
             for labels in sets
         ]
 
@@ -121,7 +123,10 @@ class JointObjective(Objective):
             parts.append((rows, self._alone[number].measure(_some(batch, rows))))
         pairs += sum(found.pairs for _, found in parts)
         self.pairs += pairs
-        return replace(_together(len(batch), parts), pairs=pairs)
+        proposals = None
+        if batch.ids is not None:
+            proposals = self._proposals(batch, self.space.canonical(batch.ids))
+        return replace(_together(len(batch), parts), pairs=pairs, proposals=proposals)
 
     def _suiting(self, batch: Batch) -> tuple[IntArray, int]:
         """`(n,)` the set with the lowest loss for each row, and the pairs that it takes to tell."""
@@ -131,27 +136,19 @@ class JointObjective(Objective):
             assert batch.ids is not None
             self.scorer.by_ids(self.space.canonical(batch.ids), parts, scores)
         else:
-            self._read_points(batch.embeds, parts, scores)
+            self.scorer.points_into(batch.embeds, parts, scores)
         seen = np.sort(examples_of(parts))
         found = losses(self._single, self._places, scores[:, seen], self.gold[seen], len(seen))
         # A row that cannot be measured is NaN with every set.
         suiting: IntArray = np.where(np.isnan(found), np.inf, found).argmin(axis=0)
         return suiting, len(batch) * len(seen)
 
-    def _read_points(self, points: FloatArray, parts: Parts, out: FloatArray) -> None:
-        slots = np.split(points.astype(np.float32), np.cumsum(self.space.slots)[:-1], axis=1)
-        for group, members in parts:
-            examples = group.numbers(members)
-            out[:, examples] = self.scorer.model.label_log_probs(
-                group, self.scorer.labels, slots, members
-            )
-
 
 def _some(batch: Batch, rows: IntArray) -> Batch:
     """The same question for some rows of a batch."""
     ids = None if batch.ids is None else batch.ids[rows]
     embeds = None if batch.embeds is None else batch.embeds[rows]
-    return replace(batch, ids=ids, embeds=embeds, keep=None, bar=None)
+    return replace(batch, ids=ids, embeds=embeds, keep=None, bar=None, wants_proposals=0)
 
 
 def _together(n: int, parts: Sequence[tuple[IntArray, Feedback]]) -> Feedback:

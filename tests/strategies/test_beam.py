@@ -52,9 +52,10 @@ def test_draws_are_without_replacement_and_in_proportion():
 
 def test_a_model_without_a_beginning_draws_all_tokens_alike():
     space, n = planted_space(3, 1), 3000
-    proposals = Proposals(np.tile(space.tokens, (n, 1)), np.full((n, 3), np.nan))
+    # Told are as many as were asked, the first of the vocabulary.
+    proposals = Proposals(np.tile(space.tokens[:1], (n, 1)), np.full((n, 1), np.nan))
     rows = np.full((n, 1), EMPTY)
-    _, drawn = answer(drawn_tokens(space, np.random.default_rng(0), rows, 0, 1, 3), proposals)
+    _, drawn = answer(drawn_tokens(space, np.random.default_rng(0), rows, 0, 1, 1), proposals)
     shares = [(drawn == token).mean() for token in space.tokens]
     assert shares == pytest.approx([1 / 3] * 3, abs=0.04)
 

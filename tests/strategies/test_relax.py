@@ -200,6 +200,36 @@ def test_a_descent_reserves_what_it_asks(projection, batch, tmp_path):
         assert study.spent > 60 - step - SPACE.length - 3
 
 
+class Counted(Relax):
+    """Notes what was asked before each descent."""
+
+    def _descend(self, start):
+        self.begun = [*getattr(self, "begun", []), self.asked]
+        yield from super()._descend(start)
+
+
+def spent(strategy, folder, budget):
+    space = replace(SPACE, budget=budget)
+    with Ledger.create(folder / f"{type(strategy).__name__}{budget}.db", {}) as ledger:
+        study = Study(PlantedObjective(space), strategy, space, ledger, budget=budget)
+        study.run()
+    return study.spent
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_every_descent_comes_to_its_end_for_which_the_rest_is_enough(projection, tmp_path):
+    settings = {"samples": 3, "mixtures": 2} if projection == "gumbel" else {}
+    settings |= {"projection": projection, "batch": 4}
+    least = spent(Once(**settings, steps=1), tmp_path, 1000)
+    for budget in range(60, 120, 10):
+        strategy = Counted(**settings, steps=20)
+        spent(strategy, tmp_path, budget)
+        assert strategy.descents
+        if len(strategy.begun) > len(strategy.descents):
+            assert len(strategy.begun) == len(strategy.descents) + 1
+            assert budget - strategy.begun[-1] < least + 1
+
+
 @pytest.mark.parametrize("projection", PROJECTIONS)
 def test_rows_that_fail_are_never_the_best_of_a_descent(projection):
     strategy, _ = talk({"projection": projection, "steps": 4}, broken=1.0)
