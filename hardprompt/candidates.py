@@ -42,6 +42,12 @@ class Baselines:
     words: Candidate | None = None  # no prompt, but the label words searched with it
 
     @property
+    def none(self) -> Candidate:
+        """No prompt, with the label words that give it the lower loss."""
+        found = [self.empty] if self.words is None else [self.empty, self.words]
+        return min(found, key=lambda candidate: candidate.loss)
+
+    @property
     def best_manual(self) -> Candidate | None:
         """The best on dev; None where the task has no manual prompt for this template."""
         return max(self.manual, key=lambda m: (m.dev, -m.loss), default=None)

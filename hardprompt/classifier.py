@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hardprompt.errors import HardpromptError, UsageError
-from hardprompt.halves import check_whole
+from hardprompt.halves import stripped_text
 from hardprompt.models.base import Labels, PromptModel
 from hardprompt.models.writer import Decoding
 from hardprompt.scoring.compile import SPARE, Renderer, cut_texts, room_for, tokens_of
@@ -101,11 +101,9 @@ class Classifier:
 
     def shortened(self, texts: Sequence[str]) -> list[str]:
         """The texts as they are read: without space around them, cut where too long."""
-        stripped = [text.strip() for text in texts]
-        if "" in stripped:
-            raise UsageError(f"text {stripped.index('') + 1} is empty; there is nothing to read")
-        for number, text in enumerate(stripped, start=1):
-            check_whole(text, f"text {number}")
+        if isinstance(texts, str):
+            raise UsageError(f"texts must be a list, got a single one: [{texts[:40]!r}] is one")
+        stripped = [stripped_text(text, n) for n, text in enumerate(texts, start=1)]
         found, cut = cut_texts(self._renderer, stripped, self.room)
         self.cut += cut
         return found

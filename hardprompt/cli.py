@@ -64,8 +64,22 @@ class Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)  # for what is still to be flushed
             return 0
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Its options may come from the environment, by the names that are typed."""
+        command = super().get_command(ctx, cmd_name)
+        for option in [] if command is None else command.params:
+            if isinstance(option, click.Option):
+                option.envvar = _variable(cmd_name, option)
+        return command
 
-@click.group(cls=Commands, context_settings={**CONTEXT, "auto_envvar_prefix": "HARDPROMPT"})
+
+def _variable(command: str, option: click.Option) -> str:
+    """`HARDPROMPT_SEARCH_MIN_LEN` for `--min-len` of `search`."""
+    typed = next(name for name in option.opts if name.startswith("--"))
+    return f"HARDPROMPT_{command}_{typed[2:]}".replace("-", "_").upper()
+
+
+@click.group(cls=Commands, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="hardprompt")
 def main() -> None:
     """Find the words that make a frozen language model solve a task.

@@ -31,5 +31,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is not there, with the nearest one that is."""
     names = sorted(known)
     near = get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"Did you mean '{near[0]}'?" if near else f"There are: {', '.join(names)}."
+    there = f"There are: {', '.join(names)}." if names else "There are none."
+    hint = f"Did you mean '{near[0]}'?" if near else there
     return UsageError(f"no {kind} named '{name}'. {hint}")

@@ -22,6 +22,16 @@ def check_whole(text: str, what: str, refused: str = "no model reads") -> None:
         raise UsageError(f"{what} {SAID}, which {refused}: {text[:40]!r}")
 
 
+def stripped_text(text: object, number: int) -> str:
+    """The text without space around it; raises `UsageError` where there is nothing to read."""
+    if not isinstance(text, str):
+        raise UsageError(f"text {number} must be a str, got {type(text).__name__}: {text!r:.40}")
+    if not (stripped := text.strip()):
+        raise UsageError(f"text {number} is empty; there is nothing to read")
+    check_whole(stripped, f"text {number}")
+    return stripped
+
+
 def check_path(path: str, what: str) -> None:
     """The same of a name that the files of a run would hold: one that is no UTF-8."""
     check_whole(path, what, "no file of a run can name; rename it")

@@ -45,7 +45,7 @@ class Objective:
         the fluency where gradients come from; None: one of its own."""
         self.scorer, self.gold, self.space, self.loss = scorer, gold, space, loss
         self.slopes = slopes or scorer
-        self._fluency_slopes = alone or Fluency(self.slopes.model, space)
+        self._given = alone
         self.weight, self.dropping, self.racing = fluency, dropping, racing
         self._open: dict[int, Group] = {}  # by slot: what proposals are asked on
         self.pairs_saved = 0  # (row, example) pairs that early dropping did not compute
@@ -85,6 +85,10 @@ class Objective:
     @cached_property
     def _fluency(self) -> Fluency:
         return Fluency(self.scorer.model, self.space)
+
+    @cached_property
+    def _fluency_slopes(self) -> Fluency:
+        return self._given or Fluency(self.slopes.model, self.space)
 
     def _losses(
         self, ids: IntArray, batch: Batch, alive: BoolArray, added: FloatArray

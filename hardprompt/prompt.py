@@ -106,7 +106,7 @@ class HardPrompt:
         best = results["best"]
         if not 0 <= number < len(best):
             raise UsageError(
-                f"'{folder}' lists {len(best)} prompts, so there is no prompt {number + 1}"
+                f"'{folder}' lists {len(best)} prompts; the one asked for is not among them"
             )
         if "slots" not in best[number] or "versions" not in results:
             raise UsageError(

@@ -64,15 +64,16 @@ class _Readable:
         space, baselines = self._session.space, measure_baselines(self._evaluator)
         listed = [self._measured(entry) for entry in self._results["best"]]
         lowest = min(candidate.loss for candidate in listed)
-        gain = baselines.empty.loss - lowest
+        none = baselines.none.loss
+        gain = none - lowest
         if not gain > 0:
             raise HardpromptError(
                 f"there is no gain to keep: on the search rows the run's prompts have a loss of "
-                f"{lowest:.4f} at least, no prompt {baselines.empty.loss:.4f}"
+                f"{lowest:.4f} at least, no prompt {none:.4f}"
             )
         measured, loss = measured_prompts(self._ledger, space)
         loss = loss - self._session.objective.added(measured)
-        bar = baselines.empty.loss - keep * gain + ROUNDING
+        bar = none - keep * gain + ROUNDING
         near = measured[loss <= bar]
         known = {space.split(row) for row in measured}
         others = [candidate for candidate in listed if candidate.slot_ids not in known]
@@ -81,7 +82,8 @@ class _Readable:
         pick = max(fit if fluent is None else [*fit, fluent], key=_fluency)
         return {
             "lowest": rounded(lowest),
-            "kept": rounded((baselines.empty.loss - pick.loss) / gain),
+            "none": rounded(none),
+            "kept": rounded((none - pick.loss) / gain),
             "measured": len(measured) + len(others),
             "qualified": len(near) + sum(candidate.loss <= bar for candidate in others),
             **self._figures(baselines, listed[0], pick),

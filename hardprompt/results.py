@@ -85,7 +85,7 @@ def about_task(session: Session) -> dict[str, Any]:
         "labels": {label.name: label.word for label in task.labels},
         "rows": {split: len(rows) for split, rows in splits.items()},
         "counts": counts,
-        "majority": rounded(max(counts["test"], default=np.nan) / len(task.test)),
+        "majority": rounded(session.majority),
         "cut": session.splits.cut,
         "fingerprint": task.fingerprint(),
     }

@@ -123,6 +123,8 @@ def read_made(path: Path, schema: str, shape: dict[str, Any]) -> tuple[RunConfig
 
 
 def read_results(folder: Path) -> dict[str, Any]:
+    if not (folder / RUN).is_file():
+        raise UsageError(f"no run in '{folder}': 'hardprompt ls runs' shows what there is")
     if not (folder / RESULTS).is_file():
         raise UsageError(
             f"'{folder}' has no results yet; finish it with: hardprompt search --resume "

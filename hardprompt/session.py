@@ -221,6 +221,13 @@ class Session:
         return ClassFigures(self.metric, self.gold(split), len(self.task.labels))
 
     @cached_property
+    def majority(self) -> float:
+        """What the best single answer to all test rows has, by the metric; NaN without labels."""
+        rows, labels = len(self.task.test), range(len(self.task.labels))
+        constant = [self.figures("test").value(np.full(rows, label)) for label in labels]
+        return max(constant, default=np.nan)
+
+    @cached_property
     def decoding(self) -> Decoding:
         """How texts are written: as asked, or up to the length of the longest that a search row
         wants."""

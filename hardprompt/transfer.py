@@ -38,8 +38,7 @@ def transfer(
     loading: Mapping[str, Any],
     on_model: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Any]:
-    """The first `top` prompts of a finished run on its own model and on these, as JSON; also
-    written to the run's folder, with a CSV beside it.
+    """The first `top` prompts of a finished run on its own model and on these, as JSON.
 
     `loading` are the revision, dtype, device and batch size of a `RunConfig`. A model on which
     nothing can be measured is a column with the reason; raises where that holds for all of these.
@@ -61,10 +60,13 @@ def transfer(
     failed = [other.error for other in others if other.error is not None]
     if len(failed) == len(others):
         raise failed[0]
-    found = assemble(folder, results, entries, [column(config.model), *others])
+    return assemble(folder, results, entries, [column(config.model), *others])
+
+
+def save(folder: Path, found: dict[str, Any]) -> None:
+    """Writes the figures to the run's folder, with a CSV beside them."""
     runs.write_json(folder / RESULTS, found)
     runs.write_text(folder / RESULTS_CSV, as_csv(found))
-    return found
 
 
 def _check(models: Sequence[str], loading: Mapping[str, Any], config: RunConfig) -> None:

@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from hardprompt.cli import main
 from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.report.compare import stopped_compare_report
@@ -194,9 +196,88 @@ def test_ctrl_c_prints_the_table_and_how_to_resume(task_folder, options, more):
     assert "Traceback" not in stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "name", "value", "shown"),
+    [
+        ("search", "LEN", "2", "length 2"),
+        ("search", "MIN_LEN", "1", "lengths 1 to 5"),
+        ("search", "VOCAB_TOP", "12", "12 tokens"),
+        ("search", "SET", "width=0", "width must be 1 or more"),
+        ("search", "LEN", "abc", "'abc' is not a valid integer"),
+    ],
+)
+def test_options_come_from_the_environment_by_the_names_that_are_typed(
+    options, task_folder, command, name, value, shown
+):
+    args = [command, "--task", task_folder, *options[:2], "--strategy", "swap", "--dry-run"]
+    ended = CliRunner().invoke(
+        main, list(map(str, args)), env={f"HARDPROMPT_{command.upper()}_{name}": value}
+    )
+    assert shown in ended.output + str(ended.exception)
+
+
+def answers(results, *, found=0.6, manual=0.5, none=0.4, words=None, majority=0.3, test=0.6):
+    """The results with these figures."""
+    entry = results["best"][0] | {"source": "search", "dev": found, "test": test}
+    empty, by_hand = results["baselines"]["empty"], results["baselines"]["manual"][:1]
+    baselines = {
+        "empty": empty | {"dev": none},
+        "manual": [one | {"dev": manual} for one in by_hand],
+        **({} if words is None else {"words": empty | {"dev": words, "words": {"a": "b"}}}),
+    }
+    task = results["task"] | {"majority": majority}
+    return results | {"best": [entry], "pick": 0, "baselines": baselines, "task": task}
+
+
+UNBEATEN = (
+    "beats the best manual one on dev",
+    "better on dev than none at all:",
+    "better on dev than none at all, with the label words that were found: 0.7",
+    "One answer to all rows does as well on test: 0.6",
+)
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        ({}, ()),
+        ({"manual": 0.61}, UNBEATEN[:1]),
+        ({"none": 0.6}, UNBEATEN[1:2]),
+        ({"words": 0.5}, ()),
+        ({"words": 0.7}, UNBEATEN[2:3]),
+        ({"majority": 0.6}, UNBEATEN[3:]),
+        ({"majority": 0.6, "test": 0.61}, ()),
+    ],
+)
+def test_what_simpler_answers_do_as_well_is_said(finished, figures, said):
+    report = search_report(answers(finished[0], **figures))
+    assert [part for part in UNBEATEN if part in report] == list(said)
+
+
+@pytest.mark.parametrize(
+    ("times", "said"), [(4.02, "4.0x fewer"), (0.8, "1.2x more"), (1, "as many")]
+)
+def test_what_a_race_saved_is_said_either_way(finished, times, said):
+    race = {"level": 0.05, "times": times}
+    report = search_report(finished[0] | {"race": race})
+    assert f"{said} rows measured; level 0.05" in report
+
+
+@pytest.mark.parametrize(("metric", "shown"), [("accuracy", 0.5), ("macro-f1", 1 / 3), ("mcc", 0)])
+def test_the_majority_is_judged_by_the_metric(options, task_folder, metric, shown):
+    shown_header = call(
+        "search", "--task", task_folder, *options[:2], "--metric", metric, "--dry-run"
+    )
+    assert f"majority baseline {shown:.3f}" in shown_header.stderr
+
+
 def test_commands_that_are_printed_can_be_pasted(finished, tmp_path):
     results, _ = finished
     run = str(tmp_path / "it's a run")
+    Path(run).mkdir()
+    with pytest.raises(UsageError, match="no run in"):
+        read_results(Path(run))
+    (Path(run) / "run.json").touch()
     stopped = {"run": run, "methods": [], "models": [], "parts": [], "left": []}
     with pytest.raises(UsageError, match="has no results yet") as caught:
         read_results(Path(run))

@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from hardprompt import runs
+from hardprompt.candidates import Baselines
+from hardprompt.cli import main
 from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.evaluation import Evaluator, Memory
@@ -395,6 +398,18 @@ class TestTheCommand:
         with pytest.raises(UsageError, match="nothing is overwritten"):
             call("labels", *options, "--save", folder)
 
+    def test_what_was_found_is_told_even_where_it_cannot_be_written(
+        self, options, tmp_path, monkeypatch
+    ):
+        def fails(task, folder):
+            raise HardpromptError(f"cannot write '{folder}': the disk is full")
+
+        monkeypatch.setattr("hardprompt.tasks.write.write_task", fails)
+        args = ["labels", *options, "--prompt", "so", "--way", "ratio", "--save", tmp_path / "new"]
+        result = CliRunner().invoke(main, list(map(str, args)))
+        assert "the disk is full" in str(result.exception)
+        assert "Use the first: --save DIR" in result.stdout
+
     def test_where_the_best_words_are_the_tasks_own_the_next_are_found(self, options, tmp_path):
         folder = tmp_path / "words"
         args = ["--model", options[-1], "--top", 1, "--prompt", "so", "--json"]
@@ -510,9 +525,21 @@ class TestLabelsAuto:
         assert json.loads(tried)["labels"] == best["words"]
         assert "worth" in call("inspect", folder, "--probe").stdout
 
-    @pytest.mark.parametrize("keep", [0, 1])
-    def test_the_readable_prompt_goes_with_its_words_too(self, joint_run, tmp_path, keep):
+    def test_what_label_words_gain_alone_is_no_gain_of_a_prompt(self, joint_run, tmp_path):
         _, folder = joint_run
+        results = json.loads((folder / "results.json").read_text())
+        none = results["baselines"]["words"]["search"]
+        assert none < min(entry["search"] for entry in results["best"])
+        copy = shutil.copytree(folder, tmp_path / folder.name)
+        with pytest.raises(HardpromptError, match=f"no gain to keep.* no prompt {none:.4f}"):
+            call("readable", copy)
+
+    @pytest.mark.parametrize("keep", [0, 1])
+    def test_the_readable_prompt_goes_with_its_words_too(
+        self, joint_run, tmp_path, monkeypatch, keep
+    ):
+        _, folder = joint_run
+        monkeypatch.setattr(Baselines, "none", property(lambda baselines: baselines.empty))
         best = json.loads((folder / "results.json").read_text())["best"][0]
         copy = shutil.copytree(folder, tmp_path / folder.name)
         found = json.loads(call("readable", copy, "--keep", keep, "--json").stdout)

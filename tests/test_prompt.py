@@ -176,6 +176,13 @@ def test_further_keys_are_left_alone(prompt):
 def test_an_empty_text_is_no_guess(prompt, model):
     with pytest.raises(UsageError, match="text 2 is empty"):
         prompt.predict(["warm", " "], model)
+    for texts, message in (
+        ("a text", "texts must be a list, got a single one: ['a text'] is one"),
+        (["a", None], "text 2 must be a str, got NoneType"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            prompt.predict(texts, model)
+        assert message in str(caught.value)
     assert prompt.predict([], model) == []
 
 

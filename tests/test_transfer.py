@@ -5,8 +5,10 @@ import json
 import shutil
 
 import pytest
+from click.testing import CliRunner
 
 from hardprompt import runs
+from hardprompt.cli import main
 from hardprompt.errors import HardpromptError, UsageError
 from tests.conftest import call, write_moods
 from tests.families import save_causal, save_masked
@@ -102,6 +104,14 @@ def test_files_lie_beside_results_that_stay_as_they_are(run, other_folder):
     assert (line["model"], line["own"]) == (str(other_folder), "False")
     assert float(line["test"]) == cell["test"]
     assert float(line["gain_low"]) == cell["gain_empty_interval"][0]
+
+
+def test_figures_are_told_even_where_they_cannot_be_written(run, other_folder):
+    (run / "transfer.json").mkdir()  # no file can take its place
+    args = ["transfer", run, "--model", other_folder, "--top", 1]
+    result = CliRunner().invoke(main, list(map(str, args)))
+    assert isinstance(result.exception, HardpromptError)
+    assert runs.read_results(run)["best"][0]["text"] in result.stdout
 
 
 def test_the_matrix_has_a_column_for_each_model(run, other_folder):

@@ -255,7 +255,7 @@ def test_misuse_of_files_and_runs_is_said(found_run, tmp_path):
         ),
         (["search", "--start", "\udc80"], "--start holds half a character"),
         (["check", "sentiment", "--template", "\udc80{label}"], "--template holds half a"),
-        (["export", found_run, "--number", 99], "there is no prompt 99"),
+        (["export", found_run, "--number", 99], "the one asked for is not among them"),
         (["export", found_run / "prompt.json", "--number", 2], "holds one prompt"),
         (["try", found_run, "x", "--model", "mimi"], "Did you mean 'mini'"),
     ):

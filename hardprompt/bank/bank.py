@@ -14,7 +14,7 @@ from hardprompt.bank.folders import read_prefix, read_soft
 from hardprompt.bank.held import Hard, Held
 from hardprompt.bank.placed import Placed, placed
 from hardprompt.errors import HardpromptError, UsageError, unknown
-from hardprompt.halves import check_whole
+from hardprompt.halves import check_whole, stripped_text
 from hardprompt.models.base import ModelInfo, PromptModel
 from hardprompt.models.load import load_model
 from hardprompt.prompt import FoundOn, HardPrompt
@@ -76,7 +76,7 @@ class PromptBank:
         ready: dict[int, MixedRow] = {}
         for name, numbers in of_task.items():
             task = self._task(name)
-            texts, cut = task.shortened([_stripped(n, rows[n][1]) for n in numbers])
+            texts, cut = task.shortened([stripped_text(rows[n][1], n + 1) for n in numbers])
             self.cut += cut
             ready |= zip(numbers, task.rows(texts), strict=True)
         scores = self.model.mixed_log_probs([ready[number] for number in range(len(rows))])
@@ -158,10 +158,3 @@ def _identity(info: ModelInfo) -> FoundOn:
         weights=info.weights,
         tokenizer=info.tokenizer,
     )
-
-
-def _stripped(number: int, text: str) -> str:
-    if not (text := text.strip()):
-        raise UsageError(f"text {number + 1} is empty; there is nothing to classify")
-    check_whole(text, f"text {number + 1}")
-    return text

@@ -17,7 +17,7 @@ from hardprompt.commands.options import (
 )
 from hardprompt.commands.task_options import task_options
 from hardprompt.commands.terminal import prepare_libraries, print_json
-from hardprompt.errors import UsageError
+from hardprompt.errors import HardpromptError, UsageError
 
 WAYS = ("probe", "ratio", "likely")
 
@@ -104,11 +104,16 @@ def labels(
     results = assess_words(
         session, given or places(session), words, ways=tuple(dict.fromkeys(ways)), n=top
     )
-    file = None
+    file, failed = None, None
     if save is not None:
         whole = whole_task(draft_of(config), config.seed)
-        file = str(write_task(with_words(whole, session, results["found"][0]), save))
+        try:
+            file = str(write_task(with_words(whole, session, results["found"][0]), save))
+        except HardpromptError as error:
+            failed = error  # what was found is told all the same
     if as_json:
         print_json(results)
     else:
         click.echo(labels_report(results, own_data=config.data is not None, file=file))
+    if failed is not None:
+        raise failed

@@ -40,6 +40,7 @@ def transfer(
     folder = runs.find(run, output_dir)
     prepare_libraries()
     from hardprompt.report.transfer import transfer_report
+    from hardprompt.transfer import save
     from hardprompt.transfer import transfer as transfer_run
 
     def begin(name: str) -> None:
@@ -51,3 +52,4 @@ def transfer(
         print_json(found)
     else:
         click.echo(transfer_report(found))
+    save(folder, found)  # last: what was measured is told even where it cannot be written

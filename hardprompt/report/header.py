@@ -66,7 +66,7 @@ def _answers(session: Session) -> dict[str, str]:
         f"{label.name} {count}" for label, count in zip(task.labels, test, strict=True)
     )
     words = ", ".join(f"{label.name} = {label.word}" for label in task.labels)
-    return {"labels": f"{words}; test has {counts}; majority baseline {max(test) / sum(test):.3f}"}
+    return {"labels": f"{words}; test has {counts}; majority baseline {session.majority:.3f}"}
 
 
 def _written(lines: dict[str, str], notes: list[str]) -> str:

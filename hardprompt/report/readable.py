@@ -11,7 +11,7 @@ from hardprompt.report.text import digits, figure, gain, quoted
 
 def readable_report(found: dict[str, Any]) -> str:
     """The two prompts, no prompt and the manual ones as a table, and what the first costs."""
-    pick, best, empty = found["readable"], found["best"], found["baselines"]["empty"]
+    pick, best = found["readable"], found["best"]
     same = pick["text"] == best["text"]
     entries, marks = ([pick], [" *"]) if same else ([pick, best], [" *", " (best)"])
     lines = [
@@ -20,7 +20,7 @@ def readable_report(found: dict[str, Any]) -> str:
         f"that keep {found['keep']:g} of the largest gain in search loss: "
         f"{quoted(pick['text'])}",
         f"It keeps {figure(found['kept'], 2)} of the gain: {figure(pick['search'])}, where no "
-        f"prompt has {figure(empty['search'])} and the lowest is {figure(found['lowest'])}.",
+        f"prompt has {figure(found['none'])} and the lowest is {figure(found['lowest'])}.",
         "Price: none; it is the best prompt itself." if same else _price(found),
         f"Test was opened for {found['test_opened']} prompts of this run: choose --keep by dev.",
         f'Use it: hardprompt try {pasted(found["run"] + "/readable.json")} "a text of yours"',

@@ -126,14 +126,7 @@ def _sentences(results: dict[str, Any]) -> list[str]:
         )
     if best["source"] != "manual" and results["prior"] is not None:
         lines += prior_warning(results["prior"], best)
-    if best["source"] == "manual":
-        lines.append("No prompt that was found beats the best manual one on dev.")
-    empty = results["baselines"]["empty"]
-    if best["dev"] <= empty["dev"]:
-        lines.append(
-            f"No prompt does better on dev than none at all: "
-            f"{figure(empty['dev'], digits(results))}."
-        )
+    lines += _unbeaten(results)
     lines.append(
         f"{results['measured']:,.0f} of {results['budget']:,.0f} prompts measured "
         f"(ended by {results['ended']}) in {results['timing']['total']:.0f} s."
@@ -141,10 +134,35 @@ def _sentences(results: dict[str, Any]) -> list[str]:
     if screening := results.get("screening"):
         lines.append(_screened(screening, results["model"]["dtype"]))
     if race := results.get("race"):
-        lines.append(f"race: {race['times']:.1f}x fewer rows measured; level {race['level']:g}")
+        lines.append(f"race: {_saved(race['times'])} measured; level {race['level']:g}")
     lines.append(f"Next: hardprompt inspect {pasted(results['run'])}")
     lines.append(f'Use it: hardprompt try {pasted(results["run"])} "a text of yours"')
     return lines
+
+
+def _unbeaten(results: dict[str, Any]) -> list[str]:
+    """A sentence for each simpler answer that does as well as what was found."""
+    baselines, n = results["baselines"], digits(results)
+    best, manual = results["best"][0], baselines["manual"]
+    found = max((e["dev"] for e in results["best"] if e["source"] != "manual"), default=-1.0)
+    lines = []
+    if any(entry["dev"] > found for entry in manual):
+        lines.append("No prompt that was found beats the best manual one on dev.")
+    none = max(baselines["empty"]["dev"], baselines.get("words", baselines["empty"])["dev"])
+    if best["dev"] <= none:
+        words = ", with the label words that were found" if "words" in baselines else ""
+        lines.append(f"No prompt does better on dev than none at all{words}: {figure(none, n)}.")
+    majority = results["task"]["majority"]
+    if majority is not None and best["test"] is not None and best["test"] <= majority:
+        lines.append(f"One answer to all rows does as well on test: {figure(majority, n)}.")
+    return lines
+
+
+def _saved(times: float) -> str:
+    """What a race saved, its references included."""
+    if f"{times:.1f}" == "1.0":
+        return "about as many rows"
+    return f"{times:.1f}x fewer rows" if times > 1 else f"{1 / times:.1f}x more rows"
 
 
 def _screened(screening: dict[str, Any], exact: str) -> str:
