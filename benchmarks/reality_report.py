@@ -68,7 +68,8 @@ def _head(args: argparse.Namespace, stored: Runs) -> list[str]:
         "Search loss: the lowest that was found. Of its ten best prompts the best on dev is "
         "measured on test. Figures are means over splits and seeds, in brackets the range. A "
         "preset runs with its published settings until the budget ends, and with its schedule "
-        "scaled to the budget; the better one by mean search loss is compared.",
+        "scaled to the budget; the better one by mean search loss is compared. All minimise the "
+        "mean negative log-likelihood at this length, whatever else a publication says.",
         "",
     ]
 

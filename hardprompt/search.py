@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from hardprompt.types import EMPTY, IntArray
 
 LISTED, TESTED = 10, 3
 FLUENT = 3  # of those listed, prompts that are there because they read well
-BATCHES = "batch tokens"  # where the ledger keeps them
+BATCHES, PACE = "batch tokens", "seconds a row"  # where the ledger keeps them
 # What the clock leaves for dev, test and the report at least, as a share of the whole command.
 RESERVE = 0.35
 
@@ -44,7 +45,8 @@ class Search:
     study: Study | None = field(default=None, init=False)
     mirror: Mirror | None = field(default=None, init=False)
     _noted: dict[str, int] = field(default_factory=dict, init=False)  # by place
-    _row_seconds: float = field(default=0.0, init=False)  # a prompt on a row, as text
+    _row_seconds: float = field(default=0.0, init=False)  # to read a row with a prompt
+    _answer_seconds: float = field(default=0.0, init=False)  # to answer it, in writing or not
 
     def run(self, *, resume: bool = False) -> dict[str, Any]:
         """The results, also written to the run's folder; nothing measured is lost on the way."""
@@ -58,7 +60,7 @@ class Search:
             self._recall_batches(ledger)
             evaluator = Evaluator(self.session, ledger)
             timing = {"prepared": time.monotonic() - self.began}
-            self._measure_baselines(evaluator)
+            self._measure_baselines(evaluator, ledger)
             reason = self._search(ledger)
             timing["searched"] = time.monotonic() - self.began
             results = self._report(evaluator, reason)
@@ -82,13 +84,20 @@ class Search:
         if self.study is not None:
             self.study.stop()
 
-    def _measure_baselines(self, evaluator: Evaluator) -> None:
+    def _measure_baselines(self, evaluator: Evaluator, ledger: Ledger) -> None:
         self.on_phase("baselines")
-        began, rows = time.monotonic(), len(self.session.task.search)
-        baselines = [self.session.no_prompt, *((prompt,) for prompt in self.session.manual)]
-        for prompts in baselines:
-            evaluator.log_probs(prompts, "search")
-        self._row_seconds = (time.monotonic() - began) / (len(baselines) * rows)
+        session, task = self.session, self.session.task
+        baselines = [session.no_prompt, *((prompt,) for prompt in session.manual)]
+
+        def read() -> None:
+            for prompts in baselines:
+                evaluator.log_probs(prompts, "search")
+
+        self._row_seconds = _timed(ledger, "read", read, len(baselines) * len(task.search))
+        self._answer_seconds = self._row_seconds
+        if task.writes and session.config.time is not None:
+            write = partial(evaluator.written, session.no_prompt, "dev")
+            self._answer_seconds = _timed(ledger, "written", write, len(task.dev))
 
     def _search(self, ledger: Ledger) -> str:
         self.on_phase("search")
@@ -144,13 +153,14 @@ class Search:
         if limit is None:
             return False
         left = limit - (time.monotonic() - self.began)
-        return left < max(limit * RESERVE, self._row_seconds * self._rows_to_report())
+        return left < max(limit * RESERVE, self._seconds_to_report())
 
-    def _rows_to_report(self) -> int:
-        """Rows of dev and test that are read when the search is over, with each prompt."""
-        task, n_baselines = self.session.task, 1 + len(self.session.manual)
-        dev = (LISTED + n_baselines) * (len(task.dev) + len(task.search))
-        return dev + (TESTED + 3) * len(task.test)  # the pick, and two baselines
+    def _seconds_to_report(self) -> float:
+        """What is read and answered when the search is over."""
+        task, prompts = self.session.task, LISTED + 1 + len(self.session.manual)
+        # On test the pick and two baselines, too.
+        answers = prompts * len(task.dev) + (TESTED + 3) * len(task.test)
+        return self._row_seconds * prompts * len(task.search) + self._answer_seconds * answers
 
     def _report(self, evaluator: Evaluator, reason: str) -> dict[str, Any]:
         assert self.study is not None
@@ -255,6 +265,18 @@ class Search:
             "pieces_replayed": self.study.replayed,
             "pieces_drifted": self.study.drifted,
         }
+
+
+def _timed(ledger: Ledger, name: str, work: Callable[[], object], rows: int) -> float:
+    """Seconds a row that `work` takes; those of the first time, since what it measures is known to
+    a resumed run."""
+    began = time.monotonic()
+    work()
+    known = ledger.get_json(PACE, name)
+    if known is None:
+        known = (time.monotonic() - began) / rows
+        ledger.put_json(PACE, name, known)
+    return float(known)
 
 
 def _place(model: PromptModel) -> str:

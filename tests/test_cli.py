@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from hardprompt import runs
 from hardprompt.cli import main
 from hardprompt.config import RunConfig
 from hardprompt.errors import HardpromptError, UsageError
@@ -42,10 +43,10 @@ def hardprompt(*args, **options):
 @pytest.fixture(scope="module")
 def options(tiny_folder, tmp_path_factory):
     """A search of a second: a tiny random model, a budget of 30 prompts."""
-    runs = tmp_path_factory.mktemp("runs")
+    root = tmp_path_factory.mktemp("runs")
     return [
         "--model", tiny_folder, "--len", "2", "--budget", "30", "--vocab-top", "200",
-        "--output-dir", runs,
+        "--output-dir", root,
     ]  # fmt: skip
 
 
@@ -370,9 +371,30 @@ def test_the_clock_leaves_time_for_dev_and_test(task_folder, tmp_path):
     work = Search(session, tmp_path)
     assert not work._late()
     n_baselines, task = 1 + len(session.manual), session.task
-    dev = (10 + n_baselines) * (len(task.dev) + len(task.search))
-    work._row_seconds = 1010 / (dev + 6 * len(task.test))
+    search, dev = ((10 + n_baselines) * len(rows) for rows in (task.search, task.dev))
+    work._row_seconds = 500 / search
+    assert not work._late()
+    work._answer_seconds = 510 / (dev + 6 * len(task.test))
     assert work._late()
+
+
+def test_a_resumed_run_knows_what_its_rows_took(task_folder, tiny_folder, tmp_path):
+    config = RunConfig(task=str(task_folder), model=str(tiny_folder), length=2, budget=5, time=900)
+    folder = runs.create(tmp_path, config)
+    first, again = (Search(Session.prepare(config), folder) for _ in range(2))
+    first.run()
+    again.run(resume=True)
+    assert again._row_seconds == first._row_seconds > 0
+
+
+def test_what_is_written_is_timed_by_itself(tiny_folder, tmp_path):
+    config = RunConfig(
+        task="facts-to-sentence", model=str(tiny_folder), length=2, budget=2, time=900,
+        search_rows=4, max_new_tokens=3,
+    )  # fmt: skip
+    work = Search(Session.prepare(config), runs.create(tmp_path, config))
+    work.run()
+    assert work._answer_seconds not in (0.0, work._row_seconds)
 
 
 def test_an_estimate_times_prompts_that_can_be_measured(task_folder, monkeypatch):

@@ -349,7 +349,9 @@ def test_a_raced_command_reports_it_and_resumes_to_the_same_results(
         "random", "--set", "batch=60", "--set", "keep=10", "--output-dir", root,
     ]  # fmt: skip
     command = call("search", "--task", task_folder, *options, "--race")
-    assert "; at most about" in command.stderr  # the estimate knows nothing of the race
+    assert (
+        "searching takes at most about" in command.stderr
+    )  # the estimate knows nothing of the race
     (folder,) = root.iterdir()
     results = json.loads((folder / "results.json").read_text(encoding="utf8"))
     about = results["race"]

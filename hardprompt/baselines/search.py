@@ -1,4 +1,5 @@
-"""The discrete search itself, as `hardprompt search` does it by default."""
+"""The discrete search itself: that of `hardprompt search`, but for the loss of the task alone and
+without manual prompts in the place of found ones."""
 
 from __future__ import annotations
 

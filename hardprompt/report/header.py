@@ -23,7 +23,8 @@ def header(session: Session, example: str, seconds: float | None) -> str:
         "space": f"{len(space.tokens):,} tokens ({session.config.vocabulary}), "
         f"{_lengths(session)}: {space.size_text} prompts",
         "budget": f"{session.budget:,.0f} prompts on {space.n_examples} rows, seed "
-        f"{session.config.seed}" + ("" if seconds is None else f"; {about} {seconds:.0f} s"),
+        f"{session.config.seed}"
+        + ("" if seconds is None else f"; searching takes {about} {seconds:.0f} s"),
     }
     if weight := session.fluency_weight:
         lines["fluency"] = f"{weight:g} x a prompt's mean negative log-likelihood is in its loss"

@@ -259,7 +259,8 @@ def too_long(renderer: Renderer, texts: Sequence[str], room: int, prompt: int = 
     alone = tokens_beside(renderer, renderer.template.no_prompt) + prompt if found else 0
     if alone >= room:
         raise UsageError(
-            f"prompt and template take {alone} tokens of the model's {room}: no room for a text"
+            f"prompt and template take {alone} tokens of the {room} that the model has for them "
+            "and a text: no room for a text; take a smaller --len, or a shorter template"
         )
     return found
 

@@ -46,7 +46,7 @@ def affordable_steps(how: Relax, budget: float) -> int:
     some = np.arange(min(how.batch, space.n_examples))
     question = Batch(ids=space.tokens[None, :1], wants_gradient=True, examples=some)
     step = space.price(question) * how.mixtures
-    end = 2 + (space.length * how.k_best if how.k_best > 1 else 0)  # as it is, and repaired
+    end = 1 + (space.length * how.k_best if how.k_best > 1 else 0)  # as it is, and repaired
     if how.projection == "gumbel":
         end += how.samples
     if how.projection not in ASKS_PROMPTS:
