@@ -8,9 +8,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from hardprompt.errors import HardpromptError
+from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.models.causal import CausalModel
 from hardprompt.models.load import load_base, load_model
+from hardprompt.models.source import source_of
 from hardprompt.scoring.batching import Batcher
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 1234\n"
@@ -77,3 +78,14 @@ def test_weights_that_every_token_passes(tied):
     info = SimpleNamespace(parameters=model.num_parameters())
     found = CausalModel(model, codec, info, Batcher(64)).passed
     assert found == 4 * 8 * 8 + 3 * 8 * 12 + 3 * 8
+
+
+@pytest.mark.parametrize("spelt", ["models/lama", "./models/llamma", "{here}/models/lama"])
+def test_a_folder_that_is_nearly_named_is_no_model_of_the_hub(tmp_path, monkeypatch, spelt):
+    monkeypatch.chdir(tmp_path)
+    for name in ("llama", "other"):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (tmp_path / "models" / name / "config.json").touch()
+    with pytest.raises(UsageError, match="Did you mean '.*models/llama'"):
+        source_of(spelt.format(here=tmp_path), None)
+    assert source_of("models/something", None) == "models/something"

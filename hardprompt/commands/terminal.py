@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from logging import ERROR, getLogger
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,6 +26,7 @@ def prepare_libraries(*, verbose: bool = False) -> None:
     if not verbose:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
+        getLogger("huggingface_hub").setLevel(ERROR)  # the hub's, which tells of every retry
 
 
 def print_json(content: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from hardprompt.errors import HardpromptError, UsageError, unknown
+from hardprompt.errors import HardpromptError, UsageError
 from hardprompt.models import mini
 
 CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")
@@ -39,13 +40,21 @@ def source_of(name: str, revision: str | None) -> str:
                 "load it where you trust it and save it with save_pretrained"
             )
         return str(path)
+    _check_near_misses(name, path)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise UsageError(f"no model folder '{name}'")
-    if "/" not in name and len(name) <= 6:  # near misses of the one built-in name
-        close = unknown("model", name, ["mini"])
-        if "Did you mean" in str(close):
-            raise close
     return name
+
+
+def _check_near_misses(name: str, path: Path) -> None:
+    """What is nearly named like a model that is here is no id of the hub."""
+    if "/" in name:
+        beside = [config.parent for config in path.parent.glob("*/config.json")]
+    else:
+        beside = [Path("mini")] if len(name) <= len("mini") + 2 else []
+    near = get_close_matches(path.name, [folder.name for folder in beside], n=1, cutoff=0.7)
+    if near:
+        raise UsageError(f"no model '{name}'. Did you mean '{path.with_name(near[0])}'?")
 
 
 def read_config(source: str, name: str, revision: str | None) -> dict[str, Any]:
