@@ -86,6 +86,6 @@ def test_a_folder_that_is_nearly_named_is_no_model_of_the_hub(tmp_path, monkeypa
     for name in ("llama", "other"):
         (tmp_path / "models" / name).mkdir(parents=True)
         (tmp_path / "models" / name / "config.json").touch()
-    with pytest.raises(UsageError, match="Did you mean '.*models/llama'"):
+    with pytest.raises(UsageError, match=r"Did you mean '.*models/llama'"):
         source_of(spelt.format(here=tmp_path), None)
     assert source_of("models/something", None) == "models/something"
