@@ -43,6 +43,7 @@ PEZ = {
     "k_best": 1,
 }
 
+# Of all: label words and their inflections stay out of prompts, unless --allow-label-words.
 PRESETS: dict[str, Preset] = {
     # 250 steps. The paper's own code, llm-attacks, differs: 500 steps from "! ! ! ...",
     # places=even, and accept=anneal with temperature=1 (a worse prompt is taken by chance, and

@@ -52,7 +52,7 @@ class Feedback:
     loss: FloatArray  # (n,), lower is better, NaN: could not be measured
     exact: BoolArray  # (n,), False: dropped early, loss is a bound and not below its bar
     # (n, k, dim) d mean NLL / d embedding, and that of the fluency in its weight; 0 at EMPTY, NaN
-    # all over a row that could not be differentiated
+    # all over a row that could not be differentiated; a prompt that cannot be written has its own
     gradient: FloatArray | None = None
     proposals: Proposals | None = None
     pairs: int = 0  # of rows and examples that it takes to answer in full; for the record
