@@ -10,6 +10,7 @@ import click
 from hardprompt import runs
 from hardprompt.commands.options import JSON, OUTPUT_DIR, RUN, loading_options, model_names
 from hardprompt.commands.terminal import prepare_libraries, print_json
+from hardprompt.errors import HardpromptError
 from hardprompt.escaping import escape
 
 
@@ -48,8 +49,14 @@ def transfer(
             click.echo(f"measuring on {escape(name)} ...", err=True)
 
     found = transfer_run(folder, models, top, loading, begin)
+    failed = None
+    try:
+        save(folder, found)
+    except HardpromptError as error:
+        failed = error  # what was measured is told all the same
     if as_json:
         print_json(found)
     else:
         click.echo(transfer_report(found))
-    save(folder, found)  # last: what was measured is told even where it cannot be written
+    if failed is not None:
+        raise failed

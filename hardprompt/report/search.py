@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from hardprompt.config import FEWEST_TEST_ROWS
@@ -144,7 +145,7 @@ def _unbeaten(results: dict[str, Any]) -> list[str]:
     """A sentence for each simpler answer that does as well as what was found."""
     baselines, n = results["baselines"], digits(results)
     best, manual = results["best"][0], baselines["manual"]
-    found = max((e["dev"] for e in results["best"] if e["source"] != "manual"), default=-1.0)
+    found = max((e["dev"] for e in results["best"] if e["source"] != "manual"), default=-inf)
     lines = []
     if any(entry["dev"] > found for entry in manual):
         lines.append("No prompt that was found beats the best manual one on dev.")
