@@ -123,7 +123,7 @@ def read_made(path: Path, schema: str, shape: dict[str, Any]) -> tuple[RunConfig
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    if not (folder / RUN).is_file():
+    if not folder.is_dir():
         raise UsageError(f"no run in '{folder}': 'hardprompt ls runs' shows what there is")
     if not (folder / RESULTS).is_file():
         raise UsageError(

@@ -275,10 +275,9 @@ def test_the_majority_is_judged_by_the_metric(options, task_folder, metric, show
 def test_commands_that_are_printed_can_be_pasted(finished, tmp_path):
     results, _ = finished
     run = str(tmp_path / "it's a run")
-    Path(run).mkdir()
     with pytest.raises(UsageError, match="no run in"):
         read_results(Path(run))
-    (Path(run) / "run.json").touch()
+    Path(run).mkdir()
     stopped = {"run": run, "methods": [], "models": [], "parts": [], "left": []}
     with pytest.raises(UsageError, match="has no results yet") as caught:
         read_results(Path(run))

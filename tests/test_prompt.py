@@ -70,7 +70,7 @@ def test_without_a_model_its_own_is_loaded(prompt, model):
 def test_another_line_of_the_table(found_run, prompt):
     second = HardPrompt.from_run(found_run, 1)
     assert second.text == runs.read_results(found_run)["best"][1]["text"] != prompt.text
-    with pytest.raises(UsageError, match="there is no prompt 100"):
+    with pytest.raises(UsageError, match="the one asked for is not among them"):
         HardPrompt.from_run(found_run, 99)
 
 
