@@ -170,10 +170,12 @@ def killed(arguments: list[str], root: Path, moment: float) -> tuple[str, int]:
 
 def table(args: argparse.Namespace, found: list[Survival]) -> str:
     """A Markdown table with the command that makes it."""
+    command = f"python -m benchmarks.kill --moments {args.moments}"
+    command += f" --strategies {' '.join(args.strategies)}"
     lines = [
         "# Searches killed at random moments and resumed",
         "",
-        f"`python -m benchmarks.kill --moments {args.moments} --out {args.out}`",
+        f"`{command} --out {args.out}`",
         "",
         f"{args.moments} moments a strategy, drawn uniformly over an undisturbed search, at least "
         "one in each phase (loading with the baselines, search, report). Equal: `results.json` but "

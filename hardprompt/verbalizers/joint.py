@@ -106,10 +106,12 @@ class JointObjective(Objective):
     ) -> None:
         slopes = slopes or scorer
         scorer = scorer.labelled(all_words(sets))
-        best = best_of(loss, sets)
-        super().__init__(scorer, gold, space, best, fluency=fluency, dropping=dropping)
-        self._places, self._single = columns(sets), loss
         alone = Fluency(slopes.model, space)  # label words do not change it
+        super().__init__(
+            scorer, gold, space, best_of(loss, sets), fluency=fluency, dropping=dropping,
+            slopes=slopes.labelled(scorer.labels), alone=alone,
+        )  # fmt: skip
+        self._places, self._single = columns(sets), loss
         self._alone = [
             Objective(slopes.labelled(labels), gold, space, loss, fluency=fluency, alone=alone)
             for labels in sets
